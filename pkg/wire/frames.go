@@ -1,0 +1,154 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/carillon-push/carillon/pkg/push"
+)
+
+// CloseCode is why the service ended a session (contract §5).
+type CloseCode uint16
+
+// Close codes of sessions.
+const (
+	CloseDraining CloseCode = 1001 // reconnect after a random pause
+	CloseKicked   CloseCode = 4001
+	CloseDeleted  CloseCode = 4002
+	CloseTooSlow  CloseCode = 4003
+	CloseBadFrame CloseCode = 4004
+	CloseTooMany  CloseCode = 4005
+)
+
+// Reason is the text that goes with the code.
+func (c CloseCode) Reason() string {
+	switch c {
+	case CloseDraining:
+		return "draining"
+	case CloseKicked:
+		return "kicked"
+	case CloseDeleted:
+		return "account deleted"
+	case CloseTooSlow:
+		return "too slow"
+	case CloseBadFrame:
+		return "bad frame"
+	case CloseTooMany:
+		return "too many sessions of one account"
+	}
+	return ""
+}
+
+// Hello is the first frame of a session.
+type Hello struct {
+	Session string
+	// Heartbeat in seconds.
+	Heartbeat int
+	// Pending is how many pushes follow that were kept for the user.
+	Pending int
+}
+
+// AppendHello appends `{"t":"hello",…}`.
+func AppendHello(b []byte, h Hello) []byte {
+	b = append(b, `{"t":"hello","session":`...)
+	b = appendJSONString(b, h.Session)
+	b = append(b, `,"heartbeat":`...)
+	b = strconv.AppendInt(b, int64(h.Heartbeat), 10)
+	b = append(b, `,"pending":`...)
+	b = strconv.AppendInt(b, int64(h.Pending), 10)
+	return append(b, '}')
+}
+
+// AppendPush appends `{"t":"push",…}`, with the body byte for byte as it was sent.
+func AppendPush(b []byte, p *push.Push) []byte {
+	b = append(b, `{"t":"push","id":`...)
+	b = appendJSONString(b, string(p.TaskID()))
+	b = append(b, `,"seq":`...)
+	b = strconv.AppendUint(b, uint64(p.Seq), 10)
+	b = append(b, `,"from":`...)
+	b = appendJSONString(b, p.Sender)
+	b = append(b, `,"at":`...)
+	b = strconv.AppendInt(b, p.At.UnixMilli(), 10)
+	b = append(b, `,"expire":`...)
+	b = strconv.AppendInt(b, p.Expire(), 10)
+	b = append(b, `,"body":`...)
+	b = append(b, p.Body...)
+	return append(b, '}')
+}
+
+// appendJSONString quotes a string. Bytes that are not UTF-8 become U+FFFD, as a text frame must be UTF-8.
+func appendJSONString(b []byte, s string) []byte {
+	q, err := json.Marshal(s)
+	if err != nil { // a string always has a JSON form
+		return append(b, `""`...)
+	}
+	return append(b, q...)
+}
+
+// ServerFrame is what a client reads: the members of every frame type of the service.
+type ServerFrame struct {
+	Type      string          `json:"t"`
+	Session   string          `json:"session,omitempty"`
+	Heartbeat int             `json:"heartbeat,omitempty"`
+	Pending   int             `json:"pending,omitempty"`
+	ID        push.TaskID     `json:"id,omitempty"`
+	Seq       push.Seq        `json:"seq,omitempty"`
+	From      string          `json:"from,omitempty"`
+	At        int64           `json:"at,omitempty"`     // unix milliseconds
+	Expire    int64           `json:"expire,omitempty"` // unix seconds
+	Body      json.RawMessage `json:"body,omitempty"`
+}
+
+// Frame types.
+const (
+	FrameHello  = "hello"
+	FramePush   = "push"
+	FrameAck    = "ack"
+	FrameOpened = "opened"
+	FrameLogout = "logout"
+)
+
+// ClientFrame is what a client sends.
+type ClientFrame struct {
+	// Type is one of the Frame constants, or something later clients know: unknown types are ignored.
+	Type string `json:"t"`
+	// Seqs of an ack or opened frame.
+	Seqs []push.Seq `json:"seq,omitempty"`
+}
+
+// MaxAckSeqs bounds the sequences in one frame: more than a week of pushes at the contract's hundred a day.
+const MaxAckSeqs = 1024
+
+// ErrFrame is returned for a client frame that is not of the protocol; the session ends with CloseBadFrame.
+var ErrFrame = errors.New("bad frame")
+
+// DecodeClientFrame reads one text frame of a client.
+func DecodeClientFrame(b []byte) (ClientFrame, error) {
+	var head struct {
+		Type *string         `json:"t"`
+		Seq  json.RawMessage `json:"seq"`
+	}
+	if !utf8.Valid(b) {
+		return ClientFrame{}, fmt.Errorf("%w: not UTF-8", ErrFrame)
+	}
+	if err := json.Unmarshal(b, &head); err != nil {
+		return ClientFrame{}, fmt.Errorf("%w: not a JSON object", ErrFrame)
+	}
+	if head.Type == nil {
+		return ClientFrame{}, fmt.Errorf("%w: no type", ErrFrame)
+	}
+	f := ClientFrame{Type: *head.Type}
+	if f.Type != FrameAck && f.Type != FrameOpened {
+		return f, nil // whatever "seq" is in a type that we do not know is not ours to judge
+	}
+	if err := json.Unmarshal(head.Seq, &f.Seqs); err != nil || f.Seqs == nil {
+		return ClientFrame{}, fmt.Errorf("%w: %s without a list of sequences", ErrFrame, f.Type)
+	}
+	if len(f.Seqs) > MaxAckSeqs {
+		return ClientFrame{}, fmt.Errorf("%w: %s of %d sequences, at most %d", ErrFrame, f.Type, len(f.Seqs), MaxAckSeqs)
+	}
+	return f, nil
+}

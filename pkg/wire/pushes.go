@@ -1,0 +1,92 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/carillon-push/carillon/pkg/push"
+)
+
+const (
+	pushVersion = 1
+	// MaxPushMeta bounds what stands beside a push's body: its condition is at most some twenty terms of fifty bytes,
+	// and the vendor part is bounded by the request.
+	maxPushMeta = 1 << 20
+)
+
+// pushMeta is what stands beside the body; members are short since every shard's log holds a copy.
+type pushMeta struct {
+	App       push.AppID      `json:"app"`
+	Sender    []byte          `json:"from"`
+	Caller    []byte          `json:"by"`
+	Random    uint32          `json:"rnd"`
+	At        int64           `json:"at"` // unix milliseconds
+	Lifetime  int64           `json:"life"`
+	Condition string          `json:"cond,omitempty"`
+	Offline   json.RawMessage `json:"off,omitempty"`
+}
+
+// EncodePush lays a push out for the PUSHES stream; its Seq is the message's sequence and not in it.
+//
+//	version 1 | meta (length, JSON) | the rest: MsgBody as it was sent
+//
+// The body stands outside the JSON since a JSON encoder would not keep its bytes.
+func EncodePush(p *push.Push) ([]byte, error) {
+	m, err := json.Marshal(pushMeta{
+		App: p.App, Sender: []byte(p.Sender), Caller: []byte(p.Caller), Random: p.Random, At: p.At.UnixMilli(),
+		Lifetime: int64(p.Lifetime / time.Second), Condition: p.Condition, Offline: p.OfflineInfo,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("lay out a push: %w", err)
+	}
+	b := make([]byte, 0, len(m)+len(p.Body)+8)
+	b = append(b, pushVersion)
+	b = appendBytes(b, m)
+	return append(b, p.Body...), nil
+}
+
+// DecodePush reads what EncodePush wrote; seq is the message's sequence in PUSHES. The body aliases b.
+func DecodePush(b []byte, seq push.Seq) (*push.Push, error) {
+	r := reader{b: b}
+	r.version(pushVersion)
+	raw := r.bytes("meta", maxPushMeta)
+	if r.err != nil {
+		return nil, fmt.Errorf("push %d: %w", seq, r.err)
+	}
+	var m pushMeta
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return nil, fmt.Errorf("push %d: %w: %v", seq, ErrCorrupt, err)
+	}
+	if m.App == 0 || m.Lifetime < 0 || m.Lifetime > push.MaxLifetime {
+		return nil, fmt.Errorf("push %d: %w: app %d, lifetime %d s", seq, ErrCorrupt, m.App, m.Lifetime)
+	}
+	return &push.Push{
+		App: m.App, Seq: seq, Sender: string(m.Sender), Caller: string(m.Caller), Random: m.Random,
+		At: time.UnixMilli(m.At), Lifetime: time.Duration(m.Lifetime) * time.Second,
+		Condition: m.Condition, Body: json.RawMessage(r.b), OfflineInfo: m.Offline,
+	}, nil
+}
+
+// PushID is the message id that makes a repeat within DuplicateWindow the same push.
+func PushID(p *push.Push) string {
+	return fmt.Sprintf("%d/%d/%x", p.App, p.Random, p.Sender)
+}
+
+// HeaderSource is set by the broker on a copied message: the source's name, then the sequence there.
+const HeaderSource = "Nats-Stream-Source"
+
+// ParseSource reads the origin's sequence from a copied push's HeaderSource.
+func ParseSource(header string) (push.Seq, error) {
+	f := strings.Fields(header)
+	if len(f) < 2 {
+		return 0, fmt.Errorf("%w: source header %q", ErrCorrupt, header)
+	}
+	n, err := strconv.ParseUint(f[1], 10, 64)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("%w: source header %q", ErrCorrupt, header)
+	}
+	return push.Seq(n), nil
+}

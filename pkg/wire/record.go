@@ -1,0 +1,87 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+
+	"github.com/carillon-push/carillon/pkg/push"
+)
+
+const (
+	recordVersion = 1
+	recordDeleted = 1 // flag bit
+)
+
+// AppendRecord appends a user record:
+//
+//	version 1 | flags (1: deleted) | account (length, bytes) | number of tags | each tag (length, bytes), ascending
+//	| bit mask of slots with a value (2 bytes, little endian) | each value (length, bytes)
+func AppendRecord(b []byte, r *push.Record) []byte {
+	var flags byte
+	if r.Deleted {
+		flags |= recordDeleted
+	}
+	b = append(b, recordVersion, flags)
+	b = appendBytes(b, r.Account)
+	b = binary.AppendUvarint(b, uint64(len(r.Tags)))
+	for _, t := range r.Tags {
+		b = appendBytes(b, t)
+	}
+	var mask uint16
+	for i, v := range r.Attrs {
+		if v != "" {
+			mask |= 1 << i
+		}
+	}
+	b = binary.LittleEndian.AppendUint16(b, mask)
+	for _, v := range r.Attrs {
+		if v != "" {
+			b = appendBytes(b, v)
+		}
+	}
+	return b
+}
+
+// DecodeRecord reads what AppendRecord wrote.
+func DecodeRecord(b []byte) (push.Record, error) {
+	var rec push.Record
+	r := reader{b: b}
+	r.version(recordVersion)
+	flags := r.byte("flags")
+	rec.Deleted = flags&recordDeleted != 0
+	if flags&^recordDeleted != 0 {
+		r.fail("flags")
+	}
+	rec.Account = string(r.bytes("account", push.MaxAccountLen))
+	n := r.uvarint("tags")
+	if n > push.MaxTags {
+		r.fail("tags")
+		n = 0
+	}
+	if n > 0 {
+		rec.Tags = make([]string, 0, n)
+	}
+	for range n {
+		t := string(r.bytes("tag", push.MaxTagLen))
+		if t == "" || len(rec.Tags) > 0 && rec.Tags[len(rec.Tags)-1] >= t {
+			r.fail("tags are not ascending")
+		}
+		rec.Tags = append(rec.Tags, t)
+	}
+	mask := uint16(r.byte("slots")) | uint16(r.byte("slots"))<<8
+	if bits.Len16(mask) > push.AttrSlots {
+		r.fail("slots")
+	}
+	for i := range rec.Attrs {
+		if mask&(1<<i) != 0 {
+			if rec.Attrs[i] = string(r.bytes("value", push.MaxAttrLen)); rec.Attrs[i] == "" {
+				r.fail("an empty value")
+			}
+		}
+	}
+	if err := r.end(); err != nil {
+		return push.Record{}, fmt.Errorf("user record: %w", err)
+	}
+	return rec, nil
+}

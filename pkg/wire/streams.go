@@ -1,0 +1,123 @@
+package wire
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/carillon-push/carillon/pkg/push"
+)
+
+// Stream names that are the same in every installation.
+const (
+	PushesStream    = "PUSHES"
+	AudiencesStream = "AUDIENCES"
+	ReceiptsStream  = "RECEIPTS"
+	PendingBucket   = "PENDING"
+	SettingsBucket  = "SETTINGS"
+	PendingStream   = "KV_" + PendingBucket
+	SettingsStream  = "KV_" + SettingsBucket
+)
+
+// AccountsStream holds the app's accounts; a message's sequence is the account's ordinal.
+func AccountsStream(app push.AppID) string { return "ACCOUNTS_" + app.String() }
+
+// UsersStream is a shard's log: its user records, and the app's pushes among them.
+func UsersStream(app push.AppID, shard push.Shard) string {
+	return fmt.Sprintf("USERS_%d_%d", app, shard)
+}
+
+// ParseUsersStream says whose log a stream is; ok is false for any other stream.
+func ParseUsersStream(name string) (app push.AppID, shard push.Shard, ok bool) {
+	f := strings.Split(name, "_")
+	if len(f) != 3 || f[0] != "USERS" {
+		return 0, 0, false
+	}
+	a, err := push.ParseAppID(f[1])
+	s, err2 := strconv.ParseUint(f[2], 10, 32)
+	return a, push.Shard(s), err == nil && err2 == nil
+}
+
+// Stream is what a stream on the broker must be like. Durations of zero are for ever.
+type Stream struct {
+	Name     string
+	Subjects []string
+	// MaxAge is how long a message is kept.
+	MaxAge time.Duration
+	// LastOnly keeps one message a subject.
+	LastOnly bool
+	// PerMessageTTL lets a message carry a lifetime of its own.
+	PerMessageTTL bool
+	// Batches lets writes go as atomic batches, which share one fsync.
+	Batches bool
+	// Duplicates is the window in which a message id is recognised.
+	Duplicates time.Duration
+	// Source, when set, is copied into this stream by a durable consumer.
+	Source *Source
+}
+
+// Source is a part of another stream that a stream copies in.
+type Source struct {
+	Stream string
+	Filter string
+}
+
+// DuplicateWindow is the contract's second in which a repeated push is the same push.
+const DuplicateWindow = time.Second
+
+// Accounts is the stream of the app's accounts: written once a subject, kept for ever.
+func Accounts(app push.AppID) Stream {
+	return Stream{Name: AccountsStream(app), Subjects: []string{"account." + app.String() + ".*"}, Batches: true}
+}
+
+// Users is the log of one shard. The copies of pushes in it go when their own TTL has passed.
+func Users(app push.AppID, shard push.Shard) Stream {
+	return Stream{
+		Name: UsersStream(app, shard), Subjects: []string{fmt.Sprintf("user.%d.%d.*", app, shard)},
+		LastOnly: true, PerMessageTTL: true, Batches: true,
+		Source: &Source{Stream: PushesStream, Filter: PushFilter(app)},
+	}
+}
+
+// Fixed are the streams that every installation has. The retention is how long pushes, audiences and receipts are kept:
+// the longest lifetime and a day.
+func Fixed(retention time.Duration) []Stream {
+	return []Stream{
+		{Name: PushesStream, Subjects: []string{"push.>"}, PerMessageTTL: true, MaxAge: retention, Duplicates: DuplicateWindow},
+		{Name: AudiencesStream, Subjects: []string{"audience.>"}, MaxAge: retention},
+		{Name: ReceiptsStream, Subjects: []string{"receipt.>"}, MaxAge: retention},
+	}
+}
+
+// Bucket is a key-value bucket; its stream is `KV_<name>`.
+type Bucket struct {
+	Name          string
+	MaxAge        time.Duration
+	PerMessageTTL bool
+}
+
+// Buckets are the buckets that every installation has. An entry of PENDING has what is left of its push's lifetime as
+// its own TTL.
+func Buckets() []Bucket {
+	return []Bucket{
+		{Name: PendingBucket, MaxAge: push.MaxLifetime * time.Second, PerMessageTTL: true},
+		{Name: SettingsBucket},
+	}
+}
+
+// Durable consumers' names.
+const (
+	// MatcherConsumer gives a shard's pushes to one matcher at a time.
+	MatcherConsumer = "matcher"
+)
+
+// Headers of messages on the broker.
+const (
+	// HeaderCardinality of an audience: how many it holds, decimal.
+	HeaderCardinality = "Carillon-Cardinality"
+	// HeaderEvaluated of an audience: the sequence in the shard's log up to which its index was folded, decimal.
+	HeaderEvaluated = "Carillon-Evaluated"
+	// HeaderExpire of an audience or receipt: the push's end in unix seconds, decimal; 0 for online users only.
+	HeaderExpire = "Carillon-Expire"
+)

@@ -1,0 +1,138 @@
+package wire
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/carillon-push/carillon/pkg/push"
+)
+
+// Subjects. Account names travel as unpadded URL-safe base64, so that any bytes are one subject token; everything else
+// that varies is a decimal number, or a NUID.
+
+// AccountSubject is where an account of the app is registered: `account.<app>.<enc>`.
+func AccountSubject(app push.AppID, account string) string {
+	return "account." + app.String() + "." + base64.RawURLEncoding.EncodeToString([]byte(account))
+}
+
+// ParseAccountSubject gives back the account's name.
+func ParseAccountSubject(subject string) (string, error) {
+	f := strings.Split(subject, ".")
+	if len(f) != 3 || f[0] != "account" {
+		return "", fmt.Errorf("%w: %q is no account subject", ErrCorrupt, subject)
+	}
+	name, err := base64.RawURLEncoding.DecodeString(f[2])
+	if err != nil {
+		return "", fmt.Errorf("%w: %q is no account subject", ErrCorrupt, subject)
+	}
+	return string(name), nil
+}
+
+// UserSubject is where a user's record stands: `user.<app>.<shard>.<ordinal>`, the last message being the record.
+func UserSubject(app push.AppID, shard push.Shard, ordinal push.Ordinal) string {
+	return fmt.Sprintf("user.%d.%d.%d", app, shard, ordinal)
+}
+
+// ParseUserSubject gives back the ordinal.
+func ParseUserSubject(subject string) (push.Ordinal, error) {
+	f := strings.Split(subject, ".")
+	if len(f) != 4 || f[0] != "user" {
+		return 0, fmt.Errorf("%w: %q is no user subject", ErrCorrupt, subject)
+	}
+	n, err := strconv.ParseUint(f[3], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %q is no user subject", ErrCorrupt, subject)
+	}
+	return push.Ordinal(n), nil
+}
+
+// IsPushSubject tells a push from a user record in a shard's log.
+func IsPushSubject(subject string) bool { return strings.HasPrefix(subject, "push.") }
+
+// PushSubject is where a push is accepted: `push.<app>.<nuid>`.
+func PushSubject(app push.AppID, nuid string) string { return "push." + app.String() + "." + nuid }
+
+// PushFilter matches the app's pushes.
+func PushFilter(app push.AppID) string { return "push." + app.String() + ".>" }
+
+// AudienceSubject is where a shard's part of a push's audience stands: `audience.<app>.<shard>.<seq>`.
+func AudienceSubject(app push.AppID, shard push.Shard, seq push.Seq) string {
+	return fmt.Sprintf("audience.%d.%d.%d", app, shard, seq)
+}
+
+// AudienceFilter matches the audiences of one shard.
+func AudienceFilter(app push.AppID, shard push.Shard) string {
+	return fmt.Sprintf("audience.%d.%d.*", app, shard)
+}
+
+// ReceiptSubject is where receipts of a push from one shard are gathered: `receipt.<app>.<shard>.<seq>`.
+func ReceiptSubject(app push.AppID, shard push.Shard, seq push.Seq) string {
+	return fmt.Sprintf("receipt.%d.%d.%d", app, shard, seq)
+}
+
+// ReceiptFilter matches the receipts of one shard.
+func ReceiptFilter(app push.AppID, shard push.Shard) string {
+	return fmt.Sprintf("receipt.%d.%d.*", app, shard)
+}
+
+const pendingPrefix = "$KV." + PendingBucket + "."
+
+// PendingSubject is the subject of the key `<app>.<shard>.<seq>` in the PENDING bucket.
+func PendingSubject(app push.AppID, shard push.Shard, seq push.Seq) string {
+	return fmt.Sprintf(pendingPrefix+"%d.%d.%d", app, shard, seq)
+}
+
+// PendingFilter matches a shard's keys in the PENDING bucket, its position among them.
+func PendingFilter(app push.AppID, shard push.Shard) string {
+	return fmt.Sprintf(pendingPrefix+"%d.%d.*", app, shard)
+}
+
+// PositionSubject is the subject of the key `<app>.<shard>.position` in the PENDING bucket: how far the shard's entries
+// have folded the logs.
+func PositionSubject(app push.AppID, shard push.Shard) string {
+	return fmt.Sprintf(pendingPrefix+"%d.%d.position", app, shard)
+}
+
+// AttrNamesSubject is the subject of the key `<app>.attrs` in the SETTINGS bucket: the app's attribute names by slot.
+func AttrNamesSubject(app push.AppID) string {
+	return "$KV." + SettingsBucket + "." + app.String() + ".attrs"
+}
+
+// PushPlace is what the last tokens of an audience, receipt or pending subject say.
+type PushPlace struct {
+	App   push.AppID
+	Shard push.Shard
+	Seq   push.Seq
+}
+
+// ParsePushPlace reads the three last tokens of an audience, receipt or pending subject.
+func ParsePushPlace(subject string) (PushPlace, error) {
+	f := strings.Split(subject, ".")
+	if len(f) < 4 {
+		return PushPlace{}, fmt.Errorf("%w: %q names no push and shard", ErrCorrupt, subject)
+	}
+	f = f[len(f)-3:]
+	app, err1 := push.ParseAppID(f[0])
+	shard, err2 := strconv.ParseUint(f[1], 10, 32)
+	seq, err3 := strconv.ParseUint(f[2], 10, 64)
+	if err1 != nil || err2 != nil || err3 != nil {
+		return PushPlace{}, fmt.Errorf("%w: %q names no push and shard", ErrCorrupt, subject)
+	}
+	return PushPlace{app, push.Shard(shard), push.Seq(seq)}, nil
+}
+
+// InboxSubject is where a session's process asks what waits for an ordinal of the shard (request and reply).
+func InboxSubject(app push.AppID, shard push.Shard) string {
+	return fmt.Sprintf("inbox.%d.%d", app, shard)
+}
+
+// ShardSubject announces that the app has a new shard, so that workers need not wait for their next look at the streams.
+func ShardSubject(app push.AppID) string { return "shard." + app.String() }
+
+// SessionStatusSubject asks every gateway which of some ordinals have sessions (scatter and gather).
+func SessionStatusSubject(app push.AppID) string { return "session." + app.String() + ".status" }
+
+// SessionEndSubject tells every gateway to end an ordinal's sessions (scatter and gather).
+func SessionEndSubject(app push.AppID) string { return "session." + app.String() + ".end" }

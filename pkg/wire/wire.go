@@ -1,0 +1,93 @@
+// Package wire owns everything that crosses a process: subjects, stream settings, headers, byte layouts and client
+// frames. A subject or a layout anywhere else is a fault.
+//
+// Layouts carry a version byte first; a reader refuses a version that it does not know with ErrVersion rather than guess.
+// Bytes that do not decode are ErrCorrupt, wrapped with what was wrong. Every layout has golden vectors in testdata and a
+// fuzz round-trip.
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Errors of every decoder in this package.
+var (
+	// ErrVersion is returned for a layout version that this build does not know.
+	ErrVersion = errors.New("unknown layout version")
+	// ErrCorrupt is returned for bytes that are not of the layout.
+	ErrCorrupt = errors.New("corrupt layout")
+)
+
+// reader walks a layout; its first fault sticks, so that callers check once at the end.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) fail(what string) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: %s", ErrCorrupt, what)
+	}
+	r.b = nil
+}
+
+// version takes the version byte and checks it.
+func (r *reader) version(want byte) {
+	if len(r.b) == 0 {
+		r.fail("empty")
+		return
+	}
+	if r.b[0] != want {
+		r.err, r.b = fmt.Errorf("%w: %d, want %d", ErrVersion, r.b[0], want), nil
+		return
+	}
+	r.b = r.b[1:]
+}
+
+func (r *reader) uvarint(what string) uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.fail(what)
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+// byte takes one byte.
+func (r *reader) byte(what string) byte {
+	if len(r.b) == 0 {
+		r.fail(what)
+		return 0
+	}
+	c := r.b[0]
+	r.b = r.b[1:]
+	return c
+}
+
+// bytes takes a length and that many bytes, of which there may be at most limit. It aliases the input.
+func (r *reader) bytes(what string, limit int) []byte {
+	n := r.uvarint(what)
+	if n > uint64(limit) || n > uint64(len(r.b)) {
+		r.fail(what)
+		return nil
+	}
+	v := r.b[:n:n]
+	r.b = r.b[n:]
+	return v
+}
+
+// end checks that nothing is left over.
+func (r *reader) end() error {
+	if r.err == nil && len(r.b) > 0 {
+		r.fail("bytes left over")
+	}
+	return r.err
+}
+
+func appendBytes[T ~string | ~[]byte](b []byte, v T) []byte {
+	b = binary.AppendUvarint(b, uint64(len(v)))
+	return append(b, v...)
+}
