@@ -1,0 +1,281 @@
+// Package broker is Carillon's way to NATS JetStream: it embeds a server or dials one, makes the streams that package wire
+// describes, and offers the few verbs that the roles are built of:
+//
+//   - Publish and Write put messages into streams, with compare-and-set and create-once. Write gathers concurrent writes of
+//     a stream into atomic batches, since the embedded server syncs to disk once a batch, not once a message.
+//   - Last, LastOf and Get read single messages.
+//   - Fold replays a stream in order and then follows it; Work takes tasks from a shared durable consumer.
+//   - Request, Serve and Gather are the plain requests between processes.
+//
+// Why a crash between any two lines is safe: a write is in the stream or it is not, and whoever had no answer asks again
+// with the same name or the same expected sequence, so that the second writing is refused (ErrConflict) or recognised.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+// Errors that callers tell apart.
+var (
+	// ErrConflict is returned by Publish and Write when the subject's last sequence is not the expected one.
+	ErrConflict = errors.New("the subject has changed")
+	// ErrNotFound is returned by Last and Get when there is no such message.
+	ErrNotFound = errors.New("no such message")
+	// ErrUnavailable is returned by Request when nobody serves the subject.
+	ErrUnavailable = errors.New("nobody serves this now")
+	// ErrLocked is returned by Open when another process has the data directory.
+	ErrLocked = errors.New("the data directory is in use by another process")
+)
+
+// Config says where the broker is.
+type Config struct {
+	// URL of the NATS servers, comma separated; empty for an embedded server.
+	URL string
+	// Credentials is the path of a NATS credentials file; empty for none.
+	Credentials string
+	// Dir is the embedded server's data directory.
+	Dir string
+	// Listen is host:port where the embedded server takes other processes' connections; empty for none.
+	Listen string
+	// Replicas of every stream: 1, 3 or 5.
+	Replicas int
+	// Retention is how long pushes, audiences and receipts are kept: the longest lifetime and a day.
+	Retention time.Duration
+	// Sharding is fixed once an installation has data.
+	Sharding push.Sharding
+	// Name shows in the server's list of connections.
+	Name string
+}
+
+// Default is an embedded broker without data directory, which has still to be set.
+func Default() Config {
+	return Config{Replicas: 1, Retention: 8 * 24 * time.Hour, Sharding: push.DefaultSharding, Name: "carillon"}
+}
+
+// Validate says what is wrong, in a sentence.
+func (c Config) Validate() error {
+	switch {
+	case c.URL == "" && c.Dir == "":
+		return errors.New("an embedded broker needs a data directory")
+	case c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5:
+		return fmt.Errorf("a stream has 1, 3 or 5 replicas, not %d", c.Replicas)
+	case c.URL == "" && c.Replicas != 1:
+		return fmt.Errorf("the embedded broker is one server and cannot hold %d replicas", c.Replicas)
+	case c.Retention < push.MaxLifetime*time.Second:
+		return fmt.Errorf("a retention of %v is shorter than the longest lifetime, %v", c.Retention, push.MaxLifetime*time.Second)
+	case c.Sharding < 4 || c.Sharding > push.DefaultSharding:
+		return fmt.Errorf("a shard has 4 to %d bits, not %d", push.DefaultSharding, c.Sharding)
+	}
+	return nil
+}
+
+// Broker is a connection to JetStream, and the embedded server where there is one. Its methods are safe for concurrent use.
+type Broker struct {
+	*core
+	// fault, when set, is asked before and after each operation that changes something, and its error is the operation's.
+	fault func(operation string) error
+}
+
+// core is what a Broker shares with its Faulty views.
+type core struct {
+	cfg  Config
+	log  *slog.Logger
+	nc   *nats.Conn
+	js   jetstream.JetStream
+	srv  *server.Server // nil when dialled
+	lock *dirLock       // nil when dialled
+
+	mu      sync.Mutex
+	streams map[string]jetstream.Stream
+	writers map[string]*writer
+	shards  map[shardKey]bool // whose streams this process has made or seen
+	roles   map[string]membership
+}
+
+type shardKey struct {
+	app   push.AppID
+	shard push.Shard
+}
+
+// Open starts the embedded server or dials, waits until JetStream answers, and makes the streams that every installation
+// has. Close ends it all.
+func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Broker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	b := &Broker{core: &core{
+		cfg: cfg, log: log.With("component", "broker"),
+		streams: map[string]jetstream.Stream{}, writers: map[string]*writer{}, shards: map[shardKey]bool{},
+		roles: map[string]membership{},
+	}}
+	err := b.connect(ctx)
+	if err == nil {
+		err = b.ensureFixed(ctx)
+	}
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *Broker) connect(ctx context.Context) error {
+	opts := []nats.Option{
+		nats.Name(b.cfg.Name),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(100 * time.Millisecond),
+		nats.RetryOnFailedConnect(true),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			b.log.Warn("connection to the broker", "subject", subject, "err", err)
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				b.log.Warn("disconnected from the broker", "err", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { b.log.Info("reconnected to the broker") }),
+	}
+	url := b.cfg.URL
+	if url == "" {
+		var err error
+		if b.lock, err = lockDir(b.cfg.Dir); err != nil {
+			return err
+		}
+		if b.srv, err = embed(ctx, b.cfg, b.log); err != nil {
+			return err
+		}
+		opts = append(opts, nats.InProcessServer(b.srv))
+	} else if b.cfg.Credentials != "" {
+		opts = append(opts, nats.UserCredentials(b.cfg.Credentials))
+	}
+	var err error
+	if b.nc, err = nats.Connect(url, opts...); err != nil {
+		return fmt.Errorf("connect to the broker at %q: %w", url, err)
+	}
+	if b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(10*time.Second)); err != nil {
+		return fmt.Errorf("connect to the broker at %q: %w", url, err)
+	}
+	return b.awaitJetStream(ctx)
+}
+
+// awaitJetStream waits for the first answer, since a cluster elects its leaders after it takes connections, and containers
+// start in any order.
+func (b *Broker) awaitJetStream(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		try, stop := context.WithTimeout(ctx, 2*time.Second)
+		_, err := b.js.AccountInfo(try)
+		stop()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("JetStream does not answer at %q: %w", b.cfg.URL, err)
+		case <-time.After(100 * time.Millisecond): // wakes to try again; ctx ends it
+		}
+	}
+}
+
+// Faulty is a view of the broker whose changing operations fail when fault says so. Tests crash a role between any two
+// of its steps with it: fault is asked before an operation, when a failure means that it never happened, and after it,
+// when it means that nobody heard that it did.
+func (b *Broker) Faulty(fault func(operation string) error) *Broker {
+	return &Broker{core: b.core, fault: fault}
+}
+
+// guarded runs one changing operation under the view's faults.
+func (b *Broker) guarded(operation string, f func() error) error {
+	if b.fault == nil {
+		return f()
+	}
+	if err := b.fault("before " + operation); err != nil {
+		return err
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	return b.fault("after " + operation)
+}
+
+// Sharding of this installation.
+func (b *Broker) Sharding() push.Sharding { return b.cfg.Sharding }
+
+// Retention of pushes, audiences and receipts.
+func (b *Broker) Retention() time.Duration { return b.cfg.Retention }
+
+// Ready says whether the broker can be reached now.
+func (b *Broker) Ready(ctx context.Context) error {
+	if b.nc.Status() != nats.CONNECTED {
+		return fmt.Errorf("the connection to the broker is %v", b.nc.Status())
+	}
+	if _, err := b.stream(ctx, wire.PushesStream); err != nil {
+		return fmt.Errorf("ask the broker for %s: %w", wire.PushesStream, err)
+	}
+	return nil
+}
+
+// Bytes is how much the installation's streams hold on the broker, by stream name.
+func (b *Broker) Bytes(ctx context.Context) (map[string]uint64, error) {
+	sizes := map[string]uint64{}
+	l := b.js.ListStreams(ctx)
+	for info := range l.Info() {
+		sizes[info.Config.Name] = info.State.Bytes
+	}
+	if err := l.Err(); err != nil {
+		return nil, fmt.Errorf("list the broker's streams: %w", err)
+	}
+	return sizes, nil
+}
+
+// Close ends the connection and then the embedded server. Everything that publishes or consumes must have ended before.
+func (b *Broker) Close() {
+	if b.nc != nil {
+		b.nc.Close()
+	}
+	if b.srv != nil {
+		b.srv.Shutdown()
+		b.srv.WaitForShutdown()
+	}
+	if b.lock != nil {
+		b.lock.release()
+	}
+}
+
+// stream gives the handle of a stream, from the broker once and then from memory.
+func (b *Broker) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	b.mu.Lock()
+	s := b.streams[name]
+	b.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	s, err := b.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("stream %s: %w", name, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	b.mu.Lock()
+	b.streams[name] = s
+	b.mu.Unlock()
+	return s, nil
+}

@@ -1,0 +1,207 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+)
+
+// Message is one message to or from a stream.
+type Message struct {
+	Subject string
+	Data    []byte
+	// Header values by name; nil for none.
+	Header map[string]string
+
+	// Seq and Time are the broker's, on messages from a stream.
+	Seq  uint64
+	Time time.Time
+	// More is how many messages the broker had waiting behind this one when it sent it (Fold).
+	More uint64
+
+	// Expect, on messages to a stream, is the last sequence that the subject must have; nil: any. Once is zero: the
+	// subject must be new.
+	Expect *uint64
+	// ID, on messages to a stream, makes a repeat within the stream's duplicate window the same message.
+	ID string
+	// TTL, on messages to a stream, is the message's own lifetime; zero for the stream's.
+	TTL time.Duration
+}
+
+// Once is what Message.Expect points to for a message that is to be the first of its subject.
+var once uint64
+
+// Once makes a message create-once: a second one of its subject is ErrConflict.
+func (m Message) Once() Message {
+	m.Expect = &once
+	return m
+}
+
+// After makes a message compare-and-set: it is ErrConflict unless seq is the subject's last sequence.
+func (m Message) After(seq uint64) Message {
+	m.Expect = &seq
+	return m
+}
+
+func (m *Message) nats() *nats.Msg {
+	out := &nats.Msg{Subject: m.Subject, Data: m.Data, Header: nats.Header{}}
+	for k, v := range m.Header {
+		out.Header[k] = []string{v}
+	}
+	if m.Expect != nil {
+		out.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{fmt.Sprint(*m.Expect)}
+	}
+	if m.ID != "" {
+		out.Header[jetstream.MsgIDHeader] = []string{m.ID}
+	}
+	if m.TTL > 0 {
+		out.Header[jetstream.MsgTTLHeader] = []string{max(m.TTL, time.Second).Truncate(time.Second).String()}
+	}
+	return out
+}
+
+func header(h nats.Header) map[string]string {
+	if len(h) == 0 {
+		return nil
+	}
+	m := make(map[string]string, len(h))
+	for k, v := range h {
+		if len(v) > 0 {
+			m[k] = v[0]
+		}
+	}
+	return m
+}
+
+// Publish puts one message into its stream and gives its sequence. For a repeat of an ID that is the first one's, and
+// repeated is true. The error is ErrConflict when Expect does not hold.
+func (b *Broker) Publish(ctx context.Context, m Message) (seq uint64, repeated bool, err error) {
+	err = b.guarded("publish "+m.Subject, func() error {
+		ack, err := b.js.PublishMsg(ctx, m.nats())
+		if err != nil {
+			return fmt.Errorf("publish to %s: %w", m.Subject, asConflict(err))
+		}
+		seq, repeated = ack.Sequence, ack.Duplicate
+		return nil
+	})
+	return seq, repeated, err
+}
+
+// asConflict makes the broker's refusal of an expected sequence ErrConflict, and leaves any other error.
+func asConflict(err error) error {
+	var api *jetstream.APIError
+	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || isWrongLastSequence(api)) {
+		return ErrConflict
+	}
+	return err
+}
+
+// isWrongLastSequence knows the same refusal where a batch reports it under another code.
+func isWrongLastSequence(e *jetstream.APIError) bool {
+	return strings.Contains(e.Description, "wrong last sequence")
+}
+
+// Last reads the last message of a subject, ErrNotFound when there is none.
+func (b *Broker) Last(ctx context.Context, stream, subject string) (*Message, error) {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := s.GetLastMsgForSubject(ctx, subject)
+	return fromRaw(raw, err, subject)
+}
+
+// Get reads the message with the given sequence, ErrNotFound when it is gone.
+func (b *Broker) Get(ctx context.Context, stream string, seq uint64) (*Message, error) {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := s.GetMsg(ctx, seq)
+	return fromRaw(raw, err, fmt.Sprintf("%s at %d", stream, seq))
+}
+
+func fromRaw(raw *jetstream.RawStreamMsg, err error, what string) (*Message, error) {
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, fmt.Errorf("%s: %w", what, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", what, err)
+	}
+	return &Message{Subject: raw.Subject, Data: raw.Data, Header: header(raw.Header), Seq: raw.Sequence, Time: raw.Time}, nil
+}
+
+// maxLastOf is how many subjects the broker answers in one request.
+const maxLastOf = 1024
+
+// LastOf reads the last messages of several subjects, by subject; a subject without one is absent.
+func (b *Broker) LastOf(ctx context.Context, stream string, subjects []string) (map[string]*Message, error) {
+	found := make(map[string]*Message, len(subjects))
+	if len(subjects) == 1 { // a login's case: one request and one answer, without a subscription for many
+		m, err := b.Last(ctx, stream, subjects[0])
+		if errors.Is(err, ErrNotFound) {
+			return found, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		found[m.Subject] = m
+		return found, nil
+	}
+	for len(subjects) > 0 {
+		n := min(len(subjects), maxLastOf)
+		msgs, err := jetstreamext.GetLastMsgsFor(ctx, b.js, stream, subjects[:n])
+		if err != nil {
+			return nil, fmt.Errorf("read %d subjects of %s: %w", n, stream, err)
+		}
+		for raw, err := range msgs {
+			if errors.Is(err, jetstreamext.ErrNoMessages) {
+				break
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read %d subjects of %s: %w", n, stream, err)
+			}
+			found[raw.Subject] = &Message{Subject: raw.Subject, Data: raw.Data, Header: header(raw.Header), Seq: raw.Sequence, Time: raw.Time}
+		}
+		subjects = subjects[n:]
+	}
+	return found, nil
+}
+
+// Delete removes one message from a stream; one that is gone already is no error.
+func (b *Broker) Delete(ctx context.Context, stream string, seq uint64) error {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	return b.guarded("delete "+stream, func() error {
+		var api *jetstream.APIError
+		err := s.DeleteMsg(ctx, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("delete %s at %d: %w", stream, seq, err)
+		}
+		return nil
+	})
+}
+
+// LastSeq is the sequence of the newest message of the whole stream.
+func (b *Broker) LastSeq(ctx context.Context, stream string) (uint64, error) {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the state of %s: %w", stream, err)
+	}
+	return info.State.LastSeq, nil
+}

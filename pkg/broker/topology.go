@@ -1,0 +1,171 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+// metaSharding is the stream metadata that fixes an app's sharding: ordinals would mean other users with another width.
+const metaSharding = "carillon-sharding"
+
+func (b *Broker) streamConfig(s wire.Stream) jetstream.StreamConfig {
+	cfg := jetstream.StreamConfig{
+		Name: s.Name, Subjects: s.Subjects, MaxAge: s.MaxAge, Duplicates: s.Duplicates, Replicas: b.cfg.Replicas,
+		AllowDirect: true, AllowMsgTTL: s.PerMessageTTL, AllowAtomicPublish: s.Batches,
+	}
+	if s.LastOnly {
+		cfg.MaxMsgsPerSubject = 1
+	}
+	if s.Source != nil {
+		cfg.Sources = []*jetstream.StreamSource{{
+			Name:     s.Source.Stream,
+			Consumer: &jetstream.StreamConsumerSource{Name: s.Name, DeliverSubject: sourceSubject(s.Name)},
+		}}
+	}
+	return cfg
+}
+
+func sourceSubject(stream string) string { return "source." + stream }
+
+// ensure makes a stream that is not there, and leaves one alone that is. Several processes may do so at once.
+func (b *Broker) ensure(ctx context.Context, s wire.Stream, meta map[string]string) (jetstream.Stream, error) {
+	st, err := b.stream(ctx, s.Name)
+	if err == nil || !errors.Is(err, ErrNotFound) {
+		return st, err
+	}
+	if s.Source != nil {
+		// The consumer before the stream, so that no push falls between: it starts with the next push, and whoever is
+		// registered in this stream was so after it was made.
+		_, err := b.js.CreateOrUpdatePushConsumer(ctx, s.Source.Stream, jetstream.ConsumerConfig{
+			Durable: s.Name, DeliverSubject: sourceSubject(s.Name), FilterSubject: s.Source.Filter,
+			DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckFlowControlPolicy,
+			FlowControl: true, IdleHeartbeat: time.Second, MaxDeliver: -1,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("make the consumer that feeds stream %s: %w", s.Name, err)
+		}
+	}
+	cfg := b.streamConfig(s)
+	cfg.Metadata = meta
+	if st, err = b.js.CreateStream(ctx, cfg); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return nil, fmt.Errorf("make stream %s: %w", s.Name, err)
+	}
+	return b.stream(ctx, s.Name)
+}
+
+func (b *Broker) ensureFixed(ctx context.Context) error {
+	for _, s := range wire.Fixed(b.cfg.Retention) {
+		if _, err := b.ensure(ctx, s, nil); err != nil {
+			return err
+		}
+	}
+	for _, k := range wire.Buckets() {
+		cfg := jetstream.KeyValueConfig{Bucket: k.Name, TTL: k.MaxAge, Replicas: b.cfg.Replicas, History: 1}
+		if k.PerMessageTTL {
+			cfg.LimitMarkerTTL = time.Hour
+		}
+		_, err := b.js.CreateKeyValue(ctx, cfg)
+		if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
+			return fmt.Errorf("make bucket %s: %w", k.Name, err)
+		}
+	}
+	return nil
+}
+
+// EnsureApp makes the app's stream of accounts. It fails when the app's data were made with another sharding.
+func (b *Broker) EnsureApp(ctx context.Context, app push.AppID) error {
+	want := strconv.Itoa(int(b.cfg.Sharding))
+	st, err := b.ensure(ctx, wire.Accounts(app), map[string]string{metaSharding: want})
+	if err != nil {
+		return err
+	}
+	if has := st.CachedInfo().Config.Metadata[metaSharding]; has != want {
+		return fmt.Errorf("app %d was made with sharding.bits %s, which cannot become %s", app, has, want)
+	}
+	return nil
+}
+
+// EnsureShard makes a shard's log when it is not there, and tells the workers of a new one.
+func (b *Broker) EnsureShard(ctx context.Context, app push.AppID, shard push.Shard) error {
+	key := shardKey{app, shard}
+	b.mu.Lock()
+	known := b.shards[key]
+	b.mu.Unlock()
+	if known {
+		return nil
+	}
+	if _, err := b.ensure(ctx, wire.Users(app, shard), nil); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.shards[key] = true
+	b.mu.Unlock()
+	if err := b.nc.Publish(wire.ShardSubject(app), nil); err != nil {
+		b.log.Warn("announce a shard; workers will find it at their next look", "app", app, "shard", shard, "err", err)
+	}
+	return nil
+}
+
+// shardPoll is how often WatchShards looks by itself: only for when an announcement was lost.
+const shardPoll = 5 * time.Second
+
+// WatchShards calls found once for each shard of the app, those that are there first and then each as it appears, until
+// ctx ends or found fails.
+func (b *Broker) WatchShards(ctx context.Context, app push.AppID, found func(push.Shard) error) error {
+	news := make(chan *nats.Msg, 16) // when full, what is dropped says nothing that the message before it did not
+	sub, err := b.nc.ChanSubscribe(wire.ShardSubject(app), news)
+	if err != nil {
+		return fmt.Errorf("subscribe to new shards of app %d: %w", app, err)
+	}
+	defer sub.Unsubscribe() //nolint:errcheck // the connection may be gone already
+	if err := b.nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("subscribe to new shards of app %d: %w", app, err)
+	}
+	tick := time.NewTicker(shardPoll)
+	defer tick.Stop()
+	seen := map[push.Shard]bool{}
+	for {
+		shards, err := b.Shards(ctx, app)
+		if err != nil && ctx.Err() == nil {
+			b.log.Warn("look for shards; will look again", "app", app, "err", err)
+		}
+		for _, s := range shards {
+			if !seen[s] {
+				seen[s] = true
+				if err := found(s); err != nil {
+					return err
+				}
+			}
+		}
+		select { // a new shard or the ticker wakes it, ctx ends it
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-news:
+		case <-tick.C:
+		}
+	}
+}
+
+// Shards lists the app's shards.
+func (b *Broker) Shards(ctx context.Context, app push.AppID) ([]push.Shard, error) {
+	l := b.js.StreamNames(ctx, jetstream.WithStreamListSubject(fmt.Sprintf("user.%d.>", app)))
+	var shards []push.Shard
+	for name := range l.Name() {
+		if a, s, ok := wire.ParseUsersStream(name); ok && a == app {
+			shards = append(shards, s)
+		}
+	}
+	if err := l.Err(); err != nil {
+		return nil, fmt.Errorf("list the shards of app %d: %w", app, err)
+	}
+	return shards, nil
+}

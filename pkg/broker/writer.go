@@ -1,0 +1,209 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+)
+
+const (
+	// maxBatch is the most messages that the broker takes in one atomic batch.
+	maxBatch = 1000
+	// writeTimeout bounds one commit. It is not a caller's, since a commit carries the writes of many.
+	writeTimeout = 10 * time.Second
+)
+
+// unit is one caller's write: all of its messages or none.
+type unit struct {
+	msgs []Message
+	seqs []uint64
+	err  error
+	done chan struct{} // closed when seqs and err are set
+	lead chan struct{} // closed when this caller is to commit next
+}
+
+// writer gathers the writes of one stream. There is no goroutine: the caller that finds nobody committing commits what
+// has gathered, and then hands over to the first that waits, so that everybody's wait is at most two commits.
+type writer struct {
+	mu      sync.Mutex
+	queue   []*unit
+	leading bool
+}
+
+// Write puts messages into one stream that takes batches, all or none, and gives their sequences. Concurrent writes share
+// a commit and its fsync. The error is ErrConflict when a message's Expect does not hold; after any other error the
+// outcome is unknown, and the caller reads again before it repeats. A unit has at most 1,000 messages, without ID or TTL,
+// and no subject twice.
+func (b *Broker) Write(stream string, msgs ...Message) (seqs []uint64, err error) {
+	if len(msgs) == 0 {
+		return nil, nil
+	}
+	if len(msgs) > maxBatch {
+		return nil, fmt.Errorf("write %d messages to %s: at most %d go together", len(msgs), stream, maxBatch)
+	}
+	err = b.guarded("write "+stream, func() error {
+		seqs, err = b.gather(stream, msgs)
+		return err
+	})
+	return seqs, err
+}
+
+// gather puts a unit in the queue and waits for its outcome, committing itself when it is its turn.
+func (b *core) gather(stream string, msgs []Message) ([]uint64, error) {
+	w := b.writer(stream)
+	u := &unit{msgs: msgs, done: make(chan struct{}), lead: make(chan struct{})}
+	w.mu.Lock()
+	w.queue = append(w.queue, u)
+	lead := !w.leading
+	w.leading = true
+	w.mu.Unlock()
+	if !lead {
+		select { // woken by the outcome, or by its turn to commit, of which one comes in bounded time
+		case <-u.done:
+			return u.seqs, u.err
+		case <-u.lead:
+		}
+	}
+	batch := w.take()
+	b.commit(stream, batch)
+	w.handOver()
+	for _, v := range batch {
+		close(v.done)
+	}
+	return u.seqs, u.err
+}
+
+func (b *core) writer(stream string) *writer {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.writers[stream]
+	if w == nil {
+		w = &writer{}
+		b.writers[stream] = w
+	}
+	return w
+}
+
+// take removes from the queue what goes into the next commit: as many units as fit, the leader's first, leaving those
+// that write a subject that is in it already (a batch knows each subject once).
+func (w *writer) take() []*unit {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var batch, rest []*unit
+	subjects := map[string]bool{}
+	n := 0
+	for _, u := range w.queue {
+		if n+len(u.msgs) > maxBatch || overlaps(u, subjects) {
+			rest = append(rest, u)
+			continue
+		}
+		n += len(u.msgs)
+		batch = append(batch, u)
+		for _, m := range u.msgs {
+			subjects[m.Subject] = true
+		}
+	}
+	w.queue = rest
+	return batch
+}
+
+func overlaps(u *unit, subjects map[string]bool) bool {
+	for _, m := range u.msgs {
+		if subjects[m.Subject] {
+			return true
+		}
+	}
+	return false
+}
+
+// handOver makes the first waiting unit's caller the next to commit.
+func (w *writer) handOver() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.queue) == 0 {
+		w.leading = false
+		return
+	}
+	close(w.queue[0].lead)
+}
+
+// commit writes the units in one batch. One conflict fails a whole batch, so then each is written by itself.
+func (b *core) commit(stream string, units []*unit) {
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	if len(units) == 1 {
+		units[0].seqs, units[0].err = b.writeUnit(ctx, stream, units[0].msgs)
+		return
+	}
+	var all []Message
+	for _, u := range units {
+		all = append(all, u.msgs...)
+	}
+	seqs, err := b.writeUnit(ctx, stream, all)
+	if errors.Is(err, ErrConflict) {
+		b.writeEach(ctx, stream, units)
+		return
+	}
+	for _, u := range units {
+		if u.err = err; err == nil {
+			u.seqs, seqs = seqs[:len(u.msgs):len(u.msgs)], seqs[len(u.msgs):]
+		}
+	}
+}
+
+// writeEach writes units one by one: those of one message without waiting between them.
+func (b *core) writeEach(ctx context.Context, stream string, units []*unit) {
+	acks := make([]jetstream.PubAckFuture, len(units))
+	for i, u := range units {
+		if len(u.msgs) == 1 {
+			if acks[i], u.err = b.js.PublishMsgAsync(u.msgs[0].nats()); u.err != nil {
+				u.err = fmt.Errorf("publish to %s: %w", stream, u.err)
+			}
+		}
+	}
+	for i, u := range units {
+		switch {
+		case u.err != nil:
+		case acks[i] == nil:
+			u.seqs, u.err = b.writeUnit(ctx, stream, u.msgs)
+		default:
+			select { // the broker answers, or the commit's time is over
+			case ack := <-acks[i].Ok():
+				u.seqs = []uint64{ack.Sequence}
+			case err := <-acks[i].Err():
+				u.err = fmt.Errorf("publish to %s: %w", stream, asConflict(err))
+			case <-ctx.Done():
+				u.err = fmt.Errorf("publish to %s: %w", stream, ctx.Err())
+			}
+		}
+	}
+}
+
+func (b *core) writeUnit(ctx context.Context, stream string, msgs []Message) ([]uint64, error) {
+	if len(msgs) == 1 {
+		ack, err := b.js.PublishMsg(ctx, msgs[0].nats())
+		if err != nil {
+			return nil, fmt.Errorf("write to %s: %w", stream, asConflict(err))
+		}
+		return []uint64{ack.Sequence}, nil
+	}
+	out := make([]*nats.Msg, len(msgs))
+	for i := range msgs {
+		out[i] = msgs[i].nats()
+	}
+	ack, err := jetstreamext.PublishMsgBatch(ctx, b.js, out)
+	if err != nil {
+		return nil, fmt.Errorf("write %d messages to %s: %w", len(msgs), stream, asConflict(err))
+	}
+	seqs := make([]uint64, len(msgs))
+	for i := range seqs {
+		seqs[i] = ack.Sequence - uint64(len(msgs)-1-i) // a batch stands together in the log
+	}
+	return seqs, nil
+}

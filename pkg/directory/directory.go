@@ -1,0 +1,275 @@
+// Package directory maps accounts to ordinals and keeps user records and attribute names, all on the broker. It holds no
+// state: any number of processes use it at once.
+//
+// Why a crash between any two lines is safe. Registering writes the account first, which gives its ordinal, and then the
+// empty record; a crash between leaves an account without a record, and the next Register, Update or login completes it.
+// Deleting writes the tombstone first and then removes the account; a crash between leaves an account with a tombstone,
+// which nobody takes for an account, and the next Delete or Register completes it. Records change by compare-and-set, and
+// every change here gives the same record when it is applied twice.
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+// ErrNoAccount is matched by an AccountError.
+var ErrNoAccount = errors.New("no such account")
+
+// AccountError names an account that does not exist.
+type AccountError struct{ Account string }
+
+func (e *AccountError) Error() string { return fmt.Sprintf("account %q does not exist", e.Account) }
+
+// Is makes errors.Is(err, ErrNoAccount) hold.
+func (e *AccountError) Is(target error) bool { return target == ErrNoAccount }
+
+// errBusy is returned when a record changed under us many times in a row.
+var errBusy = errors.New("the record is being changed by others, try again")
+
+// attempts bounds the repeats of a compare-and-set; each means that somebody else's succeeded.
+const attempts = 64
+
+// Directory of one installation.
+type Directory struct {
+	b *broker.Broker
+}
+
+// New makes a directory on the broker.
+func New(b *broker.Broker) *Directory { return &Directory{b} }
+
+// User is an account that exists.
+type User struct {
+	Ordinal push.Ordinal
+	Record  push.Record
+	seq     uint64 // of the record's message, 0 when it has still to be written
+}
+
+// Users looks accounts up, by name; one that does not exist is absent.
+func (d *Directory) Users(ctx context.Context, app push.AppID, names ...string) (map[string]User, error) {
+	users, _, err := d.load(ctx, app, names)
+	return users, err
+}
+
+// load gives the accounts that exist, and beside them the ordinals of those whose deletion was begun.
+func (d *Directory) load(ctx context.Context, app push.AppID, names []string) (map[string]User, map[string]push.Ordinal, error) {
+	subjects := make([]string, len(names))
+	for i, n := range names {
+		subjects[i] = wire.AccountSubject(app, n)
+	}
+	accounts, err := d.b.LastOf(ctx, wire.AccountsStream(app), subjects)
+	if err != nil {
+		return nil, nil, err
+	}
+	users := make(map[string]User, len(accounts))
+	ordinals := make(map[string]push.Ordinal, len(accounts))
+	byShard := map[push.Shard][]string{}
+	for i, n := range names {
+		if m := accounts[subjects[i]]; m != nil {
+			o := push.Ordinal(m.Seq)
+			if _, twice := ordinals[n]; !twice {
+				ordinals[n] = o
+				s := d.b.Sharding().Shard(o)
+				byShard[s] = append(byShard[s], n)
+			}
+		}
+	}
+	ending := map[string]push.Ordinal{}
+	for shard, names := range byShard {
+		if err := d.b.EnsureShard(ctx, app, shard); err != nil {
+			return nil, nil, err
+		}
+		subjects := make([]string, len(names))
+		for i, n := range names {
+			subjects[i] = wire.UserSubject(app, shard, ordinals[n])
+		}
+		records, err := d.b.LastOf(ctx, wire.UsersStream(app, shard), subjects)
+		if err != nil {
+			return nil, nil, err
+		}
+		for i, n := range names {
+			u := User{Ordinal: ordinals[n], Record: push.Record{Account: n}}
+			if m := records[subjects[i]]; m != nil {
+				if u.Record, err = wire.DecodeRecord(m.Data); err != nil {
+					return nil, nil, fmt.Errorf("read the record of account %q: %w", n, err)
+				}
+				u.seq = m.Seq
+			}
+			if u.Record.Deleted {
+				ending[n] = u.Ordinal
+			} else {
+				users[n] = u
+			}
+		}
+	}
+	return users, ending, nil
+}
+
+// Register makes accounts that do not exist yet, completes those that a crash left without a record, and gives everybody's
+// ordinal. It fails for none or all of the names; registering again is no error.
+func (d *Directory) Register(ctx context.Context, app push.AppID, names ...string) (map[string]push.Ordinal, error) {
+	for range attempts {
+		users, ending, err := d.load(ctx, app, names)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range ending {
+			if err := d.b.Delete(ctx, wire.AccountsStream(app), uint64(o)); err != nil {
+				return nil, err
+			}
+		}
+		created, err := d.create(app, names, users)
+		if errors.Is(err, broker.ErrConflict) {
+			continue // somebody else registered one of them meanwhile: look again
+		}
+		if err != nil {
+			return nil, err
+		}
+		ordinals := make(map[string]push.Ordinal, len(names))
+		incomplete := map[push.Shard][]broker.Message{}
+		for _, n := range names {
+			u, exists := users[n]
+			if !exists {
+				u = User{Ordinal: created[n], Record: push.Record{Account: n}}
+			}
+			if _, twice := ordinals[n]; !twice && u.seq == 0 {
+				s := d.b.Sharding().Shard(u.Ordinal)
+				incomplete[s] = append(incomplete[s], d.record(app, u))
+			}
+			ordinals[n] = u.Ordinal
+		}
+		err = d.writeRecords(ctx, app, incomplete)
+		if errors.Is(err, broker.ErrConflict) {
+			continue // somebody else completed one of them meanwhile
+		}
+		return ordinals, err
+	}
+	return nil, fmt.Errorf("register accounts: %w", errBusy)
+}
+
+// create registers those names that are no users, and gives their ordinals.
+func (d *Directory) create(app push.AppID, names []string, users map[string]User) (map[string]push.Ordinal, error) {
+	var fresh []string
+	var msgs []broker.Message
+	seen := map[string]bool{}
+	for _, n := range names {
+		if _, exists := users[n]; !exists && !seen[n] {
+			seen[n] = true
+			fresh = append(fresh, n)
+			msgs = append(msgs, broker.Message{Subject: wire.AccountSubject(app, n)}.Once())
+		}
+	}
+	seqs, err := d.b.Write(wire.AccountsStream(app), msgs...)
+	if err != nil {
+		return nil, err
+	}
+	created := make(map[string]push.Ordinal, len(fresh))
+	for i, n := range fresh {
+		created[n] = push.Ordinal(seqs[i])
+	}
+	return created, nil
+}
+
+// record is the message that makes a user's record what u says, if it is still as u was read.
+func (d *Directory) record(app push.AppID, u User) broker.Message {
+	m := broker.Message{
+		Subject: wire.UserSubject(app, d.b.Sharding().Shard(u.Ordinal), u.Ordinal),
+		Data:    wire.AppendRecord(nil, &u.Record),
+	}
+	return m.After(u.seq)
+}
+
+func (d *Directory) writeRecords(ctx context.Context, app push.AppID, byShard map[push.Shard][]broker.Message) error {
+	for shard, msgs := range byShard {
+		if err := d.b.EnsureShard(ctx, app, shard); err != nil {
+			return err
+		}
+		if _, err := d.b.Write(wire.UsersStream(app, shard), msgs...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Change is what is to become of one account's record.
+type Change struct {
+	Account string
+	// Apply changes the record, or says why it cannot be changed. It may be called several times, each time on a fresh
+	// copy, and must then do the same.
+	Apply func(*push.Record) error
+}
+
+// Update applies changes, all or none: when an account does not exist (AccountError) or an Apply fails, nothing is
+// written. Changes of one account are applied in their order. Accounts of one shard change in one atomic batch; when they
+// are of several and the broker fails between, the caller repeats the call.
+func (d *Directory) Update(ctx context.Context, app push.AppID, changes []Change) error {
+	names := make([]string, len(changes))
+	for i, c := range changes {
+		names[i] = c.Account
+	}
+	for range attempts {
+		users, _, err := d.load(ctx, app, names)
+		if err != nil {
+			return err
+		}
+		before := make(map[string]push.Record, len(users))
+		for n, u := range users {
+			before[n] = u.Record.Clone()
+		}
+		for _, c := range changes {
+			u, exists := users[c.Account]
+			if !exists {
+				return &AccountError{c.Account}
+			}
+			if err := c.Apply(&u.Record); err != nil {
+				return err
+			}
+			users[c.Account] = u
+		}
+		changed := map[push.Shard][]broker.Message{}
+		for n, u := range users {
+			if b := before[n]; u.seq == 0 || !u.Record.Equal(&b) {
+				s := d.b.Sharding().Shard(u.Ordinal)
+				changed[s] = append(changed[s], d.record(app, u))
+			}
+		}
+		err = d.writeRecords(ctx, app, changed)
+		if !errors.Is(err, broker.ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("change %d records: %w", len(changes), errBusy)
+}
+
+// Delete ends an account and gives the ordinal that it had; AccountError when there is none.
+func (d *Directory) Delete(ctx context.Context, app push.AppID, name string) (push.Ordinal, error) {
+	for range attempts {
+		users, ending, err := d.load(ctx, app, []string{name})
+		if err != nil {
+			return 0, err
+		}
+		if o, begun := ending[name]; begun {
+			return o, d.b.Delete(ctx, wire.AccountsStream(app), uint64(o))
+		}
+		u, exists := users[name]
+		if !exists {
+			return 0, &AccountError{name}
+		}
+		u.Record = push.Record{Account: name, Deleted: true}
+		shard := d.b.Sharding().Shard(u.Ordinal)
+		err = d.writeRecords(ctx, app, map[push.Shard][]broker.Message{shard: {d.record(app, u)}})
+		if errors.Is(err, broker.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		return u.Ordinal, d.b.Delete(ctx, wire.AccountsStream(app), uint64(u.Ordinal))
+	}
+	return 0, fmt.Errorf("delete account %q: %w", name, errBusy)
+}
