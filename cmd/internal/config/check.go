@@ -1,0 +1,123 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// check says what is wrong with a key's value, as the rest of a sentence that begins with the key's name, or "".
+type check func(v any) string
+
+func notEmpty(v any) string {
+	if v.(string) == "" {
+		return "it must not be empty"
+	}
+	return ""
+}
+
+// address allows host:port, with an empty host for all interfaces and port 0 for a free one.
+func address(v any) string {
+	_, port, err := net.SplitHostPort(v.(string))
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return describe(v) + " is not an address such as 127.0.0.1:8080 or :8080"
+	}
+	return ""
+}
+
+func optional(c check) check {
+	return func(v any) string {
+		if v.(string) == "" {
+			return ""
+		}
+		return c(v)
+	}
+}
+
+func between(lo, hi int64) check {
+	return func(v any) string {
+		if n := integer(v); n < lo || n > hi {
+			return fmt.Sprintf("%d is not from %d to %d", n, lo, hi)
+		}
+		return ""
+	}
+}
+
+func atLeast(lo int64) check {
+	return func(v any) string {
+		if n := integer(v); n < lo {
+			return fmt.Sprintf("%d is less than %d", n, lo)
+		}
+		return ""
+	}
+}
+
+// integer is the value of any integer type.
+func integer(v any) int64 {
+	r := reflect.ValueOf(v)
+	if r.CanUint() {
+		return int64(r.Uint())
+	}
+	return r.Int()
+}
+
+func durations(lo, hi time.Duration) check {
+	return func(v any) string {
+		if d := v.(time.Duration); d < lo || d > hi {
+			return fmt.Sprintf("%s is not from %s to %s", brief(d), brief(lo), brief(hi))
+		}
+		return ""
+	}
+}
+
+// brief is a duration as one writes it: 192h, not 192h0m0s.
+func brief(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func oneOf(allowed ...any) check {
+	return func(v any) string {
+		if slices.Contains(allowed, v) {
+			return ""
+		}
+		names := make([]string, len(allowed))
+		for i, a := range allowed {
+			names[i] = fmt.Sprint(a)
+		}
+		return fmt.Sprintf("%s is not one of %s", describe(v), strings.Join(names, ", "))
+	}
+}
+
+// servers allows a comma separated list of NATS addresses, as URLs or host:port, or nothing. They may hold a password, so
+// that none of them is shown.
+func servers(v any) string {
+	if v.(string) == "" {
+		return ""
+	}
+	for i, s := range strings.Split(v.(string), ",") {
+		s = strings.TrimSpace(s)
+		if !strings.Contains(s, "://") {
+			s = "nats://" + s
+		}
+		u, err := url.Parse(s)
+		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return fmt.Sprintf("number %d of the addresses in it is not one such as nats://10.0.0.1:4222", i+1)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,93 @@
+// Package config is what an operator can set, where it comes from, and what is wrong with it.
+//
+// A setting is taken from, the later the stronger: its default, the YAML file of the flag --config, the environment
+// (CARILLON_HTTP_LISTEN is http.listen), its flag (--http.listen). A variable that is empty counts as not set. The keys
+// with their defaults, meanings and bounds stand in one table (Keys), from which the flags are made and by which the file
+// configs/carillon.yaml is checked.
+//
+// Whatever is wrong stops the process before it has done anything, all of it at once, each in a sentence that names
+// the key, where its value came from, the value and what would be right. A secret is never in such a sentence.
+package config
+
+import (
+	"time"
+
+	"github.com/carillon-push/carillon/pkg/push"
+)
+
+// Config is all settings. What they mean is said once, in the table of keys.
+type Config struct {
+	Data      string    `mapstructure:"data"`
+	HTTP      HTTP      `mapstructure:"http"`
+	Sessions  Sessions  `mapstructure:"sessions"`
+	Receipts  Receipts  `mapstructure:"receipts"`
+	NATS      NATS      `mapstructure:"nats"`
+	Sharding  Sharding  `mapstructure:"sharding"`
+	Retention Retention `mapstructure:"retention"`
+	Log       Log       `mapstructure:"log"`
+	// Apps may be empty: what is to become of that is the caller's choice.
+	Apps []App `mapstructure:"apps"`
+}
+
+// HTTP is the operators' side. Limits are in bytes.
+type HTTP struct {
+	Listen       string        `mapstructure:"listen"`
+	BodyLimit    int64         `mapstructure:"body_limit"`
+	MessageLimit int           `mapstructure:"message_limit"`
+	ReadTimeout  time.Duration `mapstructure:"read_timeout"`
+}
+
+// Sessions is the users' side. Queue and FrameLimit are in bytes.
+type Sessions struct {
+	Listen           string        `mapstructure:"listen"`
+	Heartbeat        time.Duration `mapstructure:"heartbeat"`
+	PerAccount       int           `mapstructure:"per_account"`
+	Max              int           `mapstructure:"max"`
+	Queue            int           `mapstructure:"queue"`
+	FrameLimit       int           `mapstructure:"frame_limit"`
+	HandshakeTimeout time.Duration `mapstructure:"handshake_timeout"`
+	Drain            time.Duration `mapstructure:"drain"`
+}
+
+// Receipts is how acknowledgements are gathered.
+type Receipts struct {
+	Interval time.Duration `mapstructure:"interval"`
+}
+
+// NATS is the broker: the embedded one, or that of URL.
+type NATS struct {
+	URL         string `mapstructure:"url"`
+	Listen      string `mapstructure:"listen"`
+	Credentials string `mapstructure:"credentials"`
+	Replicas    int    `mapstructure:"replicas"`
+	StoreLimit  int64  `mapstructure:"store_limit"`
+}
+
+// Embedded says whether the broker runs in this process.
+func (n NATS) Embedded() bool { return n.URL == "" }
+
+// Sharding is how accounts are divided.
+type Sharding struct {
+	Bits push.Sharding `mapstructure:"bits"`
+}
+
+// Retention is how long the broker's logs keep things.
+type Retention struct {
+	Pushes time.Duration `mapstructure:"pushes"`
+}
+
+// Log is how the process reports.
+type Log struct {
+	Level  string `mapstructure:"level"`
+	Format string `mapstructure:"format"`
+}
+
+// Default is the configuration of a process for which nothing was set.
+func Default() *Config {
+	c, faults := decode(defaults(), func(string) string { return "the defaults" })
+	if len(faults) > 0 {
+		// The table is a constant of the program, and a test decodes it.
+		panic(faults)
+	}
+	return c
+}

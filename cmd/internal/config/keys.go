@@ -1,0 +1,111 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/carillon-push/carillon/pkg/push"
+)
+
+// Key is one thing that can be set.
+type Key struct {
+	// Name is the path in the file, such as "http.listen"; the flag's name is the same.
+	Name string
+	// Default is a string, an int, an int64, a time.Duration or, for lists, a slice.
+	Default any
+	// Usage is one or more sentences.
+	Usage string
+	// check says what is wrong with a value of the default's type, or nothing; nil allows every value.
+	check check
+}
+
+// Env is the environment variable of the key.
+func (k Key) Env() string { return envPrefix + strings.ToUpper(strings.ReplaceAll(k.Name, ".", "_")) }
+
+const envPrefix = "CARILLON_"
+
+var keys = []Key{
+	{"data", "data", "The directory of the embedded broker's files and of the development app's key.", notEmpty},
+
+	{"http.listen", "127.0.0.1:8080", "The address of the REST interface, /healthz, /readyz and /metrics.", address},
+	{"http.body_limit", int64(64 << 10), "Bytes of a request's body. A larger one is answered with HTTP 413.", between(1<<10, 16<<20)},
+	{"http.message_limit", 12 << 10, "Bytes of a push's message. A larger one is answered with code 93000.", between(1<<10, 512<<10)},
+	{"http.read_timeout", 10 * time.Second, "The time within which a request must have arrived.", durations(100*time.Millisecond, time.Hour)},
+
+	{"sessions.listen", "127.0.0.1:8081", "The address of the users' sessions: WebSocket and server-sent events.", address},
+	{"sessions.heartbeat", time.Minute, "The time between two pings. A session that is silent for two of them is dropped.", durations(time.Second, time.Hour)},
+	{"sessions.per_account", 10, "Sessions of one account. One more closes the oldest with code 4005.", between(1, 10_000)},
+	{"sessions.max", 1_000_000, "Sessions of this process. One more is refused.", between(1, 100_000_000)},
+	{"sessions.queue", 256 << 10, "Bytes that may wait for a session that reads slowly. More closes it with code 4003.", between(4<<10, 64<<20)},
+	{"sessions.frame_limit", 8 << 10, "Bytes of one message from a client. A larger one closes the session with code 4004.", between(256, 1<<20)},
+	{"sessions.handshake_timeout", 10 * time.Second, "The time within which a session's HTTP request must have arrived.", durations(100*time.Millisecond, time.Hour)},
+	{"sessions.drain", 5 * time.Second, "The time over which a process that stops closes its sessions, with code 1001, so that they do not all come back at once.", durations(0, time.Hour)},
+
+	{"receipts.interval", time.Second, "The time between two reports of what was acknowledged. A crash forgets that much, and those pushes are sent again at the next login.", durations(10*time.Millisecond, time.Minute)},
+
+	{"nats.url", "", "The addresses of the NATS servers, separated by commas. Empty: a broker runs in this process, its files under data.", servers},
+	{"nats.listen", "", "The address at which other processes reach the embedded broker. Empty: none but this process.", optional(address)},
+	{"nats.credentials", "", "The path of the .creds file for the NATS servers. Empty: none.", nil},
+	{"nats.replicas", 1, "Copies that the NATS servers keep of everything: 1, or 3 to survive the loss of a server.", oneOf(1, 3)},
+	{"nats.store_limit", int64(0), "Bytes on disk for the embedded broker. 0: what the disk has.", atLeast(0)},
+
+	{"sharding.bits", int(push.DefaultSharding), "A shard has 2 to the power of this many accounts. It cannot be changed once there is data.", between(4, 20)},
+
+	{"retention.pushes", 192 * time.Hour, "The time for which pushes, audiences and receipts are kept: at least the longest lifetime of a push, 168h.", durations(168*time.Hour, 366*24*time.Hour)},
+
+	{"log.level", "info", "The least important level that is logged: debug, info, warn or error.", oneOf("debug", "info", "warn", "error")},
+	{"log.format", "text", "The form of a log line: text or json.", oneOf("text", "json")},
+
+	{"apps", []any{}, "The apps. Empty: a development app with a key made at the first start.", nil},
+}
+
+// Keys are all keys, in the order of the file. Those of each element of apps are AppKeys.
+func Keys() []Key { return slices.Clone(keys) }
+
+// RegisterFlags adds --config and a flag for each key but apps, whose elements have no flags.
+func RegisterFlags(flags *pflag.FlagSet) {
+	flags.String("config", "", "The path of the configuration file.")
+	for _, k := range keys {
+		switch d := k.Default.(type) {
+		case string:
+			flags.String(k.Name, d, k.Usage)
+		case int:
+			flags.Int(k.Name, d, k.Usage)
+		case int64:
+			flags.Int64(k.Name, d, k.Usage)
+		case time.Duration:
+			flags.Duration(k.Name, d, k.Usage)
+		}
+	}
+}
+
+// defaults is the table as a tree of maps, as a file would be read.
+func defaults() map[string]any {
+	tree := make(map[string]any)
+	for _, k := range keys {
+		section, leaf, nested := strings.Cut(k.Name, ".")
+		if !nested {
+			tree[section] = k.Default
+			continue
+		}
+		m, ok := tree[section].(map[string]any)
+		if !ok {
+			m = make(map[string]any)
+			tree[section] = m
+		}
+		m[leaf] = k.Default
+	}
+	return tree
+}
+
+// describe is a value as it would stand in the file.
+func describe(v any) string {
+	if s, ok := v.(string); ok {
+		return fmt.Sprintf("%q", s)
+	}
+	return fmt.Sprint(v)
+}

@@ -1,0 +1,45 @@
+package matcher
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Results of an evaluation, a closed set.
+const (
+	resultPublished = "published" // the audience is new on the broker
+	resultRepeated  = "repeated"  // it stood there already
+	resultCorrupt   = "corrupt"   // the push cannot be read, and never will be
+)
+
+type metrics struct {
+	evaluations *prometheus.CounterVec
+	seconds     prometheus.Histogram
+	matched     prometheus.Counter
+	updates     prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		evaluations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "carillon_matcher_evaluations_total",
+			Help: "Pushes evaluated on a shard, by result: published, repeated, corrupt.",
+		}, []string{"result"}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "carillon_matcher_evaluation_seconds",
+			Help:    "Time to evaluate one push on one shard, without waiting for its log.",
+			Buckets: prometheus.ExponentialBuckets(1e-6, 4, 12),
+		}),
+		matched: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "carillon_matcher_matched_total",
+			Help: "Users in the audiences that were published.",
+		}),
+		updates: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "carillon_matcher_updates_total",
+			Help: "User records folded into an index, at start from the log and then as they change.",
+		}),
+	}
+	for _, c := range []prometheus.Collector{m.evaluations, m.seconds, m.matched, m.updates} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}

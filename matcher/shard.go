@@ -1,0 +1,159 @@
+package matcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/carillon-push/carillon/matcher/index"
+	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/predicate"
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+// maxBatch is how many updates share one write lock of the index.
+const maxBatch = 64
+
+// shard matches the pushes of one shard.
+type shard struct {
+	m     *Matcher
+	app   push.AppID
+	id    push.Shard
+	log   *slog.Logger
+	index *index.Index
+	at    broker.Progress // sequence in the shard's log up to which the index is folded
+
+	// Of the fold alone.
+	batch   []index.Update
+	records []push.Record // backs the batch
+	caught  chan struct{} // closed when the log has been read
+}
+
+func newShard(m *Matcher, app push.AppID, id push.Shard) *shard {
+	return &shard{
+		m: m, app: app, id: id, log: m.log.With("app", app, "shard", id), index: index.New(),
+		records: make([]push.Record, 0, maxBatch), caught: make(chan struct{}),
+	}
+}
+
+// run folds the log, and takes pushes once it has caught up: earlier it would only keep them from a matcher that has.
+func (s *shard) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return s.m.b.Fold(ctx, broker.FoldConfig{
+			Stream: wire.UsersStream(s.app, s.id), Handle: s.fold,
+			CaughtUp: func() {
+				s.log.Info("shard is ready", "users", s.index.Users(), "bytes", s.index.Bytes())
+				s.m.behind.Add(-1)
+				close(s.caught)
+			},
+		})
+	})
+	g.Go(func() error {
+		select { // the fold wakes it, ctx ends it
+		case <-s.caught:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		return s.m.b.Work(ctx, broker.WorkConfig{
+			Stream: wire.UsersStream(s.app, s.id), Durable: wire.MatcherConsumer, Filter: wire.PushFilter(s.app),
+			Handle: s.match,
+		})
+	})
+	return g.Wait()
+}
+
+// fold takes one message of the shard's log. Records gather into a batch as long as more are at hand.
+func (s *shard) fold(m *broker.Message) error {
+	if !wire.IsPushSubject(m.Subject) {
+		if err := s.gather(m); err != nil {
+			// What cannot be read is left out and told; stopping would leave the whole shard without pushes.
+			s.log.Error("a user record cannot be read; its user is matched by what was known before", "subject", m.Subject, "seq", m.Seq, "err", err)
+		}
+	}
+	if len(s.batch) == maxBatch || m.More == 0 || wire.IsPushSubject(m.Subject) {
+		s.apply()
+		s.at.Advance(m.Seq)
+	}
+	return nil
+}
+
+func (s *shard) gather(m *broker.Message) error {
+	ordinal, err := wire.ParseUserSubject(m.Subject)
+	if err != nil {
+		return err
+	}
+	rec, err := wire.DecodeRecord(m.Data)
+	if err != nil {
+		return err
+	}
+	s.records = append(s.records, rec)
+	s.batch = append(s.batch, index.Update{Local: s.m.b.Sharding().Local(ordinal), Record: &s.records[len(s.records)-1]})
+	return nil
+}
+
+func (s *shard) apply() {
+	s.index.ApplyBatch(s.batch)
+	s.m.metrics.updates.Add(float64(len(s.batch)))
+	s.batch, s.records = s.batch[:0], s.records[:0]
+}
+
+// match publishes the audience of one push.
+func (s *shard) match(ctx context.Context, m *broker.Message) error {
+	p, node, err := decode(m)
+	if err != nil {
+		s.log.Error("a push cannot be read; nobody of the shard gets it", "seq", m.Seq, "err", err)
+		s.m.metrics.evaluations.WithLabelValues(resultCorrupt).Inc()
+		return nil
+	}
+	if err := s.at.Await(ctx, m.Seq); err != nil {
+		return fmt.Errorf("wait for the log up to push %d: %w", p.Seq, err)
+	}
+	evaluated, start := s.at.At(), time.Now()
+	users := s.index.Eval(node)
+	s.m.metrics.seconds.Observe(time.Since(start).Seconds())
+	data, err := wire.EncodeBitmap(users)
+	if err != nil {
+		return err
+	}
+	_, _, err = s.m.b.Publish(ctx, broker.Message{
+		Subject: wire.AudienceSubject(s.app, s.id, p.Seq), Data: data,
+		Header: map[string]string{
+			wire.HeaderCardinality: strconv.FormatUint(users.GetCardinality(), 10),
+			wire.HeaderEvaluated:   strconv.FormatUint(evaluated, 10),
+			wire.HeaderExpire:      strconv.FormatInt(p.Expire(), 10),
+		},
+	}.Once())
+	if errors.Is(err, broker.ErrConflict) {
+		s.m.metrics.evaluations.WithLabelValues(resultRepeated).Inc()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.m.metrics.evaluations.WithLabelValues(resultPublished).Inc()
+	s.m.metrics.matched.Add(float64(users.GetCardinality()))
+	return nil
+}
+
+func decode(m *broker.Message) (*push.Push, predicate.Node, error) {
+	seq, err := wire.ParseSource(m.Header[wire.HeaderSource])
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := wire.DecodePush(m.Data, seq)
+	if err != nil {
+		return nil, nil, err
+	}
+	node, err := predicate.Parse(p.Condition)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the condition of push %d: %w", seq, err)
+	}
+	return p, node, nil
+}
