@@ -14,6 +14,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,7 +36,7 @@ type Matcher struct {
 	b       *broker.Broker
 	log     *slog.Logger
 	metrics *metrics
-	behind  atomic.Int64 // shards that are still reading their log
+	behind  atomic.Int64 // apps not looked at and shards that are still reading their log
 }
 
 // New makes a matcher that does nothing until Run.
@@ -44,7 +45,9 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 	if err != nil {
 		return nil, fmt.Errorf("register the matcher's metrics: %w", err)
 	}
-	return &Matcher{cfg: cfg, b: b, log: log.With("component", "matcher"), metrics: m}, nil
+	w := &Matcher{cfg: cfg, b: b, log: log.With("component", "matcher"), metrics: m}
+	w.behind.Store(int64(len(cfg.Apps)))
+	return w, nil
 }
 
 // Run works until ctx ends, and returns when everything that it started has ended.
@@ -52,11 +55,14 @@ func (m *Matcher) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, app := range m.cfg.Apps {
 		g.Go(func() error {
-			return m.b.WatchShards(ctx, app, func(id push.Shard) error {
-				m.behind.Add(1)
-				s := newShard(m, app, id)
-				g.Go(func() error { return s.run(ctx) })
-				return nil
+			looked := sync.OnceFunc(func() { m.behind.Add(-1) })
+			return m.b.WatchShards(ctx, app, func(ids []push.Shard) {
+				m.behind.Add(int64(len(ids)))
+				looked()
+				for _, id := range ids {
+					s := newShard(m, app, id)
+					g.Go(func() error { return s.run(ctx) })
+				}
 			})
 		})
 	}
@@ -66,7 +72,7 @@ func (m *Matcher) Run(ctx context.Context) error {
 // Ready says whether every shard that is known has read its log.
 func (m *Matcher) Ready() error {
 	if n := m.behind.Load(); n > 0 {
-		return fmt.Errorf("the matcher is still reading the logs of %d shards", n)
+		return fmt.Errorf("the matcher is still reading the logs of %d apps or shards", n)
 	}
 	return nil
 }

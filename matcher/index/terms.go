@@ -84,9 +84,8 @@ func (d *terms) add(h uint32, k kind, name string) uint32 {
 	d.all[id] = term{name: off, hash: h, kind: k}
 	if used := len(d.all) - len(d.freed); used > len(d.table)/5*4 {
 		d.rehash(2 * len(d.table))
-	} else {
-		d.place(id)
 	}
+	d.place(id)
 	return id
 }
 

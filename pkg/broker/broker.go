@@ -49,6 +49,8 @@ type Config struct {
 	Dir string
 	// Listen is host:port where the embedded server takes other processes' connections; empty for none.
 	Listen string
+	// StoreLimit is how many bytes the embedded server may keep on disk; zero for what the disk has.
+	StoreLimit int64
 	// Replicas of every stream: 1, 3 or 5.
 	Replicas int
 	// Retention is how long pushes, audiences and receipts are kept: the longest lifetime and a day.

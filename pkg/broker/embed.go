@@ -23,7 +23,10 @@ func embed(ctx context.Context, cfg Config, log *slog.Logger) (*server.Server, e
 	opts := &server.Options{
 		ServerName: "carillon", JetStream: true, StoreDir: cfg.Dir, SyncAlways: true,
 		NoSigs: true, DisableJetStreamBanner: true, DontListen: cfg.Listen == "",
-		MaxPayload: maxPayload, JetStreamMaxMemory: 1 << 30, JetStreamMaxStore: 1 << 50, // the disk is the limit
+		MaxPayload: maxPayload, JetStreamMaxMemory: 1 << 30, JetStreamMaxStore: cfg.StoreLimit,
+	}
+	if cfg.StoreLimit == 0 {
+		opts.JetStreamMaxStore = 1 << 50 // the disk is the limit, not the server's guess at a share of it
 	}
 	if cfg.Listen != "" {
 		host, port, err := net.SplitHostPort(cfg.Listen)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -118,33 +119,33 @@ func (b *Broker) EnsureShard(ctx context.Context, app push.AppID, shard push.Sha
 // shardPoll is how often WatchShards looks by itself: only for when an announcement was lost.
 const shardPoll = 5 * time.Second
 
-// WatchShards calls found once for each shard of the app, those that are there first and then each as it appears, until
-// ctx ends or found fails.
-func (b *Broker) WatchShards(ctx context.Context, app push.AppID, found func(push.Shard) error) error {
+// WatchShards calls found with the app's shards: first with those that are there, be it none, and then with new ones as
+// they appear, until ctx ends.
+func (b *Broker) WatchShards(ctx context.Context, app push.AppID, found func([]push.Shard)) error {
 	news := make(chan *nats.Msg, 16) // when full, what is dropped says nothing that the message before it did not
 	sub, err := b.nc.ChanSubscribe(wire.ShardSubject(app), news)
 	if err != nil {
 		return fmt.Errorf("subscribe to new shards of app %d: %w", app, err)
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // the connection may be gone already
-	if err := b.nc.FlushWithContext(ctx); err != nil {
+	if err := b.nc.FlushTimeout(10 * time.Second); err != nil {
 		return fmt.Errorf("subscribe to new shards of app %d: %w", app, err)
 	}
 	tick := time.NewTicker(shardPoll)
 	defer tick.Stop()
-	seen := map[push.Shard]bool{}
+	seen, first := map[push.Shard]bool{}, true
 	for {
 		shards, err := b.Shards(ctx, app)
 		if err != nil && ctx.Err() == nil {
 			b.log.Warn("look for shards; will look again", "app", app, "err", err)
 		}
-		for _, s := range shards {
-			if !seen[s] {
-				seen[s] = true
-				if err := found(s); err != nil {
-					return err
-				}
-			}
+		fresh := slices.DeleteFunc(shards, func(s push.Shard) bool { return seen[s] })
+		for _, s := range fresh {
+			seen[s] = true
+		}
+		if err == nil && (first || len(fresh) > 0) {
+			first = false
+			found(fresh)
 		}
 		select { // a new shard or the ticker wakes it, ctx ends it
 		case <-ctx.Done():

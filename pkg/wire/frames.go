@@ -15,6 +15,7 @@ type CloseCode uint16
 
 // Close codes of sessions.
 const (
+	CloseNormal   CloseCode = 1000 // the client logged out
 	CloseDraining CloseCode = 1001 // reconnect after a random pause
 	CloseKicked   CloseCode = 4001
 	CloseDeleted  CloseCode = 4002
@@ -26,6 +27,8 @@ const (
 // Reason is the text that goes with the code.
 func (c CloseCode) Reason() string {
 	switch c {
+	case CloseNormal:
+		return "logged out"
 	case CloseDraining:
 		return "draining"
 	case CloseKicked:

@@ -7,6 +7,9 @@ import (
 	"github.com/carillon-push/carillon/pkg/push"
 )
 
+// RoleDeliver is the role whose members answer the requests of this file.
+const RoleDeliver = "deliver"
+
 // Requests that go to every gateway at once; each answers for its own sessions. They are JSON: rare, and read by people.
 
 // StatusRequest asks which of some users have sessions.

@@ -86,7 +86,7 @@ func Fixed(retention time.Duration) []Stream {
 	return []Stream{
 		{Name: PushesStream, Subjects: []string{"push.>"}, PerMessageTTL: true, MaxAge: retention, Duplicates: DuplicateWindow},
 		{Name: AudiencesStream, Subjects: []string{"audience.>"}, MaxAge: retention},
-		{Name: ReceiptsStream, Subjects: []string{"receipt.>"}, MaxAge: retention},
+		{Name: ReceiptsStream, Subjects: []string{"receipt.>"}, MaxAge: retention, Batches: true},
 	}
 }
 

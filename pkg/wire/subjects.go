@@ -136,3 +136,16 @@ func SessionStatusSubject(app push.AppID) string { return "session." + app.Strin
 
 // SessionEndSubject tells every gateway to end an ordinal's sessions (scatter and gather).
 func SessionEndSubject(app push.AppID) string { return "session." + app.String() + ".end" }
+
+// ParseSessionSubject gives back the app of a SessionStatusSubject or SessionEndSubject.
+func ParseSessionSubject(subject string) (push.AppID, error) {
+	f := strings.Split(subject, ".")
+	if len(f) != 3 || f[0] != "session" {
+		return 0, fmt.Errorf("%w: %q is no session subject", ErrCorrupt, subject)
+	}
+	app, err := push.ParseAppID(f[1])
+	if err != nil {
+		return 0, fmt.Errorf("%w: %q is no session subject", ErrCorrupt, subject)
+	}
+	return app, nil
+}

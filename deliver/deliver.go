@@ -1,0 +1,190 @@
+// Package deliver is the gateway: it holds sessions, writes pushes to them, and gathers what they acknowledge.
+//
+// It folds AUDIENCES from the moment it starts: each audience AND the set of ordinals connected here is the list of
+// sessions to write to. It publishes receipt.<app>.<shard>.<seq>: who has received or opened a push since the last one, as
+// bitmaps. It serves session.<app>.status and session.<app>.end for its own sessions.
+//
+// The live stream and the inbox meet without a gap: a session is registered for live pushes first, which wait; then the
+// inbox is asked, naming the last audience that was dispatched here for the shard, and answers once it has folded that
+// far. The session gets the inbox, then what waited, and a push that came both ways once.
+//
+// Why a crash between any two lines is safe: sessions end with the process, and their clients log in again. What they had
+// not acknowledged is pending still; acknowledgements that were not published yet are lost, and those pushes come again,
+// which clients recognise by seq. A receipt that is published twice takes away what is away already.
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/carillon-push/carillon/deliver/socket"
+	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/directory"
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+// App whose users may log in.
+type App struct {
+	ID   push.AppID
+	Keys []string // of UserSigs; several are valid while a key is replaced
+}
+
+// Config of a gateway.
+type Config struct {
+	Apps   []App
+	Socket socket.Config
+	// PerAccount is how many sessions one account may have here; a further one ends the oldest with 4005.
+	PerAccount int
+	// Max is how many sessions this process takes; a further one is refused with 429.
+	Max int
+	// Receipts is how often acknowledgements are published.
+	Receipts time.Duration
+	// Drain is the time over which sessions are told to go when the process ends, so that they do not all reconnect at once.
+	Drain time.Duration
+}
+
+// Default has no apps.
+func Default() Config {
+	return Config{Socket: socket.Default(), PerAccount: 10, Max: 1_000_000, Receipts: time.Second, Drain: 5 * time.Second}
+}
+
+// Validate says what is wrong, in sentences.
+func (c Config) Validate() error {
+	var errs []error
+	if c.PerAccount < 1 {
+		errs = append(errs, fmt.Errorf("an account must be allowed at least one session, not %d", c.PerAccount))
+	}
+	if c.Max < 1 {
+		errs = append(errs, fmt.Errorf("the gateway must be allowed at least one session, not %d", c.Max))
+	}
+	if c.Receipts <= 0 {
+		errs = append(errs, fmt.Errorf("the interval of receipts must be positive, not %v", c.Receipts))
+	}
+	if c.Drain < 0 {
+		errs = append(errs, fmt.Errorf("the time to drain must not be negative, not %v", c.Drain))
+	}
+	return errors.Join(append(errs, c.Socket.Validate())...)
+}
+
+// Deliver is one gateway.
+type Deliver struct {
+	cfg     Config
+	b       *broker.Broker
+	dir     *directory.Directory
+	log     *slog.Logger
+	metrics *metrics
+	apps    map[push.AppID]App
+	poller  *socket.Poller
+	hub     *hub
+	pushes  *pushes
+	live    chan struct{} // closed when live audiences are heard
+}
+
+// New makes a gateway that takes sessions once Run has begun.
+func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logger) (*Deliver, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	poller, err := socket.New(cfg.Socket)
+	if err != nil {
+		return nil, err
+	}
+	d := &Deliver{
+		cfg: cfg, b: b, dir: directory.New(b), log: log.With("component", "deliver"),
+		apps: map[push.AppID]App{}, poller: poller, hub: newHub(b), live: make(chan struct{}),
+	}
+	for _, a := range cfg.Apps {
+		d.apps[a.ID] = a
+	}
+	if d.pushes, err = newPushes(b); err != nil {
+		return nil, err
+	}
+	if d.metrics, err = newMetrics(reg, poller); err != nil {
+		return nil, fmt.Errorf("register the gateway's metrics: %w", err)
+	}
+	return d, nil
+}
+
+// Handler serves GET /v1/session.
+func (d *Deliver) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/session", d.session)
+	return mux
+}
+
+// Ready says whether live pushes are heard, so that sessions may come.
+func (d *Deliver) Ready() error {
+	select { // never waits
+	case <-d.live:
+		return nil
+	default:
+		return errors.New("the gateway does not hear live pushes yet")
+	}
+}
+
+// Run serves until ctx ends. Then it tells its sessions to go, spread over the drain time, publishes what they have
+// acknowledged, and returns when everything that it started has ended. The listener must have been closed before.
+func (d *Deliver) Run(ctx context.Context) error {
+	leave, err := d.b.Join(wire.RoleDeliver)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	// What serves the sessions outlives ctx by the drain.
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, serving := errgroup.WithContext(serving)
+	g.Go(func() error { return d.poller.Run(serving) })
+	g.Go(func() error { return d.dispatch(serving) })
+	g.Go(func() error { return d.receipts(serving) })
+	for app := range d.apps {
+		g.Go(func() error { return d.b.Serve(serving, wire.SessionStatusSubject(app), "", d.status) })
+		g.Go(func() error { return d.b.Serve(serving, wire.SessionEndSubject(app), "", d.end) })
+	}
+	g.Go(func() error {
+		select { // the process's end wakes it, or the failure of one of the others
+		case <-ctx.Done():
+			d.drain(serving)
+			stop()
+		case <-serving.Done():
+		}
+		return nil
+	})
+	err = g.Wait()
+	final, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return errors.Join(err, d.publishReceipts(final))
+}
+
+// drain closes every session with 1001, evenly over the drain time.
+func (d *Deliver) drain(ctx context.Context) {
+	all := d.hub.all()
+	d.log.Info("draining", "sessions", len(all), "over", d.cfg.Drain)
+	if len(all) == 0 {
+		return
+	}
+	const steps = 50
+	tick := time.NewTicker(max(d.cfg.Drain/steps, time.Millisecond))
+	defer tick.Stop()
+	per := (len(all) + steps - 1) / steps
+	for len(all) > 0 {
+		n := min(per, len(all))
+		for _, s := range all[:n] {
+			s.close(wire.CloseDraining)
+		}
+		all = all[n:]
+		select { // the ticker wakes it; the last session, or ctx, ends it
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

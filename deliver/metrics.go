@@ -1,0 +1,85 @@
+package deliver
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/carillon-push/carillon/deliver/socket"
+)
+
+// Label values, closed sets.
+const (
+	loginOK      = "ok"
+	loginRefused = "refused" // the client's fault
+	loginFailed  = "failed"  // ours
+
+	sentLive  = "live"
+	sentInbox = "inbox"
+
+	dropFull    = "full"    // too many pushes with unpublished receipts
+	dropUnknown = "unknown" // no push of the app
+)
+
+type metrics struct {
+	logins      *prometheus.CounterVec
+	sent        *prometheus.CounterVec
+	slow        prometheus.Counter
+	late        prometheus.Counter
+	latency     prometheus.Histogram
+	acks        prometheus.Counter
+	acksDropped *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer, poller *socket.Poller) (*metrics, error) {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	counters := func(name, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+	}
+	m := &metrics{
+		logins: counters("carillon_deliver_logins_total", "Logins, by result: ok, refused, failed.", "result"),
+		sent:   counters("carillon_deliver_sent_total", "Pushes written or queued to a session, by way: live, inbox.", "way"),
+		slow:   counter("carillon_deliver_slow_total", "Sessions closed with 4003 by a live push, because they read too slowly."),
+		late:   counter("carillon_deliver_late_total", "Audiences that came when their push's lifetime had passed, or its body was gone."),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "carillon_deliver_latency_seconds",
+			Help:    "From a push's acceptance until it was written to the last session of one shard here.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
+		}),
+		acks:        counter("carillon_deliver_acknowledged_total", "Sequences that clients acknowledged or opened."),
+		acksDropped: counters("carillon_deliver_acknowledgements_dropped_total", "Acknowledgements dropped, by reason: full, unknown.", "reason"),
+	}
+	for _, c := range []prometheus.Collector{m.logins, m.sent, m.slow, m.late, m.latency, m.acks, m.acksDropped, socketCollector{poller}} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// socketCollector shows what the poller has counted.
+type socketCollector struct{ p *socket.Poller }
+
+var (
+	descSessions = prometheus.NewDesc("carillon_deliver_sessions", "Sessions that are open.", nil, nil)
+	descClosed   = prometheus.NewDesc("carillon_deliver_sessions_closed_total",
+		"Sessions that have ended, by reason: client, gone, silent, slow, bad frame, server.", []string{"reason"}, nil)
+	descFull   = prometheus.NewDesc("carillon_deliver_socket_full_total", "Sends that found a socket full and began a queue.", nil, nil)
+	descQueued = prometheus.NewDesc("carillon_deliver_queued_bytes", "Bytes that wait for full sockets.", nil, nil)
+)
+
+func (c socketCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descSessions, descClosed, descFull, descQueued} {
+		ch <- d
+	}
+}
+
+func (c socketCollector) Collect(ch chan<- prometheus.Metric) {
+	s := c.p.Stats()
+	ch <- prometheus.MustNewConstMetric(descSessions, prometheus.GaugeValue, float64(s.Open))
+	for _, why := range socket.Whys() {
+		ch <- prometheus.MustNewConstMetric(descClosed, prometheus.CounterValue, float64(s.Closed[why]), why.String())
+	}
+	ch <- prometheus.MustNewConstMetric(descFull, prometheus.CounterValue, float64(s.Full))
+	ch <- prometheus.MustNewConstMetric(descQueued, prometheus.GaugeValue, float64(s.Queued))
+}

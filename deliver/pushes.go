@@ -1,0 +1,68 @@
+package deliver
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/carillon-push/carillon/deliver/socket"
+	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+// known is what a gateway keeps of a push: its frame, built once for all sessions.
+type known struct {
+	app    push.AppID
+	at     time.Time
+	expire int64 // unix seconds, 0 for online users only
+	frame  *socket.Frame
+}
+
+// pushes fetches pushes from the broker by sequence, each once while it is in use.
+type pushes struct {
+	b      *broker.Broker
+	cache  *lru.Cache[push.Seq, *known]
+	flight singleflight.Group
+}
+
+// maxPushes bounds the cache: a week of several apps' pushes, at most some 12 KiB each.
+const maxPushes = 4096
+
+func newPushes(b *broker.Broker) (*pushes, error) {
+	c, err := lru.New[push.Seq, *known](maxPushes)
+	if err != nil {
+		return nil, err
+	}
+	return &pushes{b: b, cache: c}, nil
+}
+
+// get gives a push, broker.ErrNotFound when the broker keeps it no more.
+func (p *pushes) get(ctx context.Context, seq push.Seq) (*known, error) {
+	if k, ok := p.cache.Get(seq); ok {
+		return k, nil
+	}
+	v, err, _ := p.flight.Do(strconv.FormatUint(uint64(seq), 10), func() (any, error) {
+		// Others wait for this answer, so it does not end with one of them.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loginWait)
+		defer cancel()
+		m, err := p.b.Get(ctx, wire.PushesStream, uint64(seq))
+		if err != nil {
+			return nil, err
+		}
+		whole, err := wire.DecodePush(m.Data, seq)
+		if err != nil {
+			return nil, err
+		}
+		k := &known{app: whole.App, at: whole.At, expire: whole.Expire(), frame: socket.NewFrame(wire.AppendPush(nil, whole))}
+		p.cache.Add(seq, k)
+		return k, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*known), nil
+}

@@ -1,0 +1,83 @@
+package offline
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+const (
+	// inboxWait is how long a request may wait for the logs; the gateway tries again after that.
+	inboxWait = 5 * time.Second
+	// maxWaiting is how many requests of a shard may wait at once; one more is refused, and the gateway tries again.
+	maxWaiting = 4096
+)
+
+// inbox answers the logins of one shard.
+type inbox struct {
+	s       *shard
+	waiting chan struct{} // a slot for each request that waits
+	wg      sync.WaitGroup
+}
+
+func newInbox(s *shard) *inbox { return &inbox{s: s, waiting: make(chan struct{}, maxWaiting)} }
+
+// queue is the group in which the workers of a shard share its requests.
+const queue = "offline"
+
+// serve answers until ctx ends; ready is called when it has begun.
+func (i *inbox) serve(ctx context.Context, ready func()) error {
+	ready()
+	err := i.s.o.b.Serve(ctx, wire.InboxSubject(i.s.app, i.s.id), queue, func(r *broker.Request) { i.take(ctx, r) })
+	i.wg.Wait()
+	return err
+}
+
+// take answers at once when the logs are folded as far as the request names, and otherwise when they are.
+func (i *inbox) take(ctx context.Context, r *broker.Request) {
+	q, err := wire.DecodeInboxRequest(r.Data)
+	if err != nil {
+		i.refuse(r, resultCorrupt, err.Error())
+		return
+	}
+	if i.s.audiences.At() >= q.Audiences && i.s.receipts.At() >= q.Receipts {
+		i.answer(r, q)
+		return
+	}
+	select { // never waits: without a slot the request is refused
+	case i.waiting <- struct{}{}:
+	default:
+		i.refuse(r, resultBusy, "too many logins are waiting")
+		return
+	}
+	i.wg.Go(func() {
+		defer func() { <-i.waiting }()
+		wait, cancel := context.WithTimeout(ctx, inboxWait)
+		defer cancel()
+		if i.s.audiences.Await(wait, q.Audiences) != nil || i.s.receipts.Await(wait, q.Receipts) != nil {
+			i.refuse(r, resultLate, "the logs are behind")
+			return
+		}
+		i.answer(r, q)
+	})
+}
+
+func (i *inbox) answer(r *broker.Request, q wire.InboxRequest) {
+	seqs := i.s.pending.inbox(q.Local, time.Now().Unix())
+	if err := r.Respond(wire.EncodeInbox(seqs)); err != nil {
+		i.s.log.Warn("answer a login", "err", err)
+		return
+	}
+	i.s.o.metrics.inbox.WithLabelValues(resultAnswered).Inc()
+	i.s.o.metrics.fetched.Add(float64(len(seqs)))
+}
+
+func (i *inbox) refuse(r *broker.Request, result, why string) {
+	i.s.o.metrics.inbox.WithLabelValues(result).Inc()
+	if err := r.Refuse(why); err != nil {
+		i.s.log.Warn("refuse a login", "err", err)
+	}
+}

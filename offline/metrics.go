@@ -1,0 +1,48 @@
+package offline
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Results of an inbox request, a closed set.
+const (
+	resultAnswered = "answered"
+	resultBusy     = "busy"    // too many requests waited for the logs already
+	resultLate     = "late"    // the logs did not come as far as was asked for in time
+	resultCorrupt  = "corrupt" // the request cannot be read
+)
+
+type metrics struct {
+	live    prometheus.Gauge
+	inbox   *prometheus.CounterVec
+	fetched prometheus.Counter
+	entries prometheus.Counter
+	bytes   prometheus.Counter
+	merged  prometheus.Counter
+	corrupt prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	m := &metrics{
+		live: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "carillon_offline_live_pushes",
+			Help: "Pushes within their lifetime, counted once for each shard that is held.",
+		}),
+		inbox: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "carillon_offline_inbox_total",
+			Help: "Logins that asked for their inbox, by result: answered, busy, late, corrupt.",
+		}, []string{"result"}),
+		fetched: counter("carillon_offline_fetched_total", "Pushes in the inboxes that were answered."),
+		entries: counter("carillon_offline_entries_written_total", "Entries of the PENDING bucket that were written."),
+		bytes:   counter("carillon_offline_entry_bytes_total", "Bytes of the PENDING entries that were written."),
+		merged:  counter("carillon_offline_entries_merged_total", "Entries that another worker of the shard had changed meanwhile."),
+		corrupt: counter("carillon_offline_corrupt_total", "Audiences, receipts and entries that cannot be read."),
+	}
+	for _, c := range []prometheus.Collector{m.live, m.inbox, m.fetched, m.entries, m.bytes, m.merged, m.corrupt} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}

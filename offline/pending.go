@@ -1,0 +1,181 @@
+package offline
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+// pending is what one shard's users have yet to get: the fold itself, without I/O or clock. Times are unix seconds.
+type pending struct {
+	mu   sync.RWMutex
+	live []*entry // by seq, ascending
+	// early are receipts of pushes whose audience has not come yet: gateways hear of an audience as soon as we do.
+	early map[push.Seq]*early
+	at    wire.Position // folded up to here
+}
+
+// entry is one push that is within its lifetime.
+type entry struct {
+	seq    push.Seq
+	expire int64
+	users  *roaring.Bitmap
+	rev    uint64 // of the entry in the bucket, 0 when it has never been written
+	dirty  bool   // users are not what the bucket holds
+}
+
+type early struct {
+	first  uint64 // sequence in RECEIPTS of the first of them
+	expire int64
+	users  *roaring.Bitmap
+}
+
+func newPending() *pending { return &pending{early: map[push.Seq]*early{}} }
+
+func (p *pending) find(seq push.Seq) (int, bool) {
+	return slices.BinarySearchFunc(p.live, seq, func(e *entry, s push.Seq) int {
+		switch {
+		case e.seq < s:
+			return -1
+		case e.seq > s:
+			return 1
+		}
+		return 0
+	})
+}
+
+// restore takes an entry from the bucket, at its revision.
+func (p *pending) restore(seq push.Seq, w wire.Pending, rev uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i, ok := p.find(seq)
+	if ok {
+		p.live[i].rev = rev
+		return
+	}
+	p.live = slices.Insert(p.live, i, &entry{seq: seq, expire: w.Expire, users: w.Users, rev: rev})
+}
+
+// audience folds the audience of a push, the message at place in AUDIENCES, and says whether it made a new entry. The
+// bitmap becomes the entry's. A push whose lifetime has passed, or that has none, only moves the position.
+func (p *pending) audience(seq push.Seq, expire, now int64, users *roaring.Bitmap, place uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at.Audiences = max(p.at.Audiences, place)
+	if expire <= now {
+		return false
+	}
+	i, ok := p.find(seq)
+	if ok {
+		return false // restored from the bucket, receipts and all
+	}
+	if e := p.early[seq]; e != nil {
+		users.AndNot(e.users)
+		delete(p.early, seq)
+	}
+	p.live = slices.Insert(p.live, i, &entry{seq: seq, expire: expire, users: users, dirty: true})
+	return true
+}
+
+// receipt folds who has got a push, the message at place in RECEIPTS.
+func (p *pending) receipt(seq push.Seq, expire, now int64, users *roaring.Bitmap, place uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at.Receipts = max(p.at.Receipts, place)
+	if expire <= now {
+		return
+	}
+	if i, ok := p.find(seq); ok {
+		e := p.live[i]
+		if e.users.Intersects(users) {
+			e.users.AndNot(users)
+			e.dirty = true
+		}
+		return
+	}
+	e := p.early[seq]
+	if e == nil {
+		p.early[seq] = &early{first: place, expire: expire, users: users}
+		return
+	}
+	e.users.Or(users)
+}
+
+// inbox is what waits for one user, ascending.
+func (p *pending) inbox(local uint32, now int64) []push.Seq {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	var seqs []push.Seq
+	for _, e := range p.live {
+		if e.expire > now && e.users.Contains(local) {
+			seqs = append(seqs, e.seq)
+		}
+	}
+	return seqs
+}
+
+// expired forgets pushes whose lifetime has passed, and gives the number of those that live.
+func (p *pending) expired(now int64) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.live = slices.DeleteFunc(p.live, func(e *entry) bool { return e.expire <= now })
+	for seq, e := range p.early {
+		if e.expire <= now {
+			delete(p.early, seq)
+		}
+	}
+	return len(p.live)
+}
+
+// change is an entry as it is to stand in the bucket.
+type change struct {
+	entry *entry
+	seq   push.Seq
+	rev   uint64
+	wire.Pending
+}
+
+// changes are the entries that the bucket does not hold as they are, and the position that will be true when it does.
+// They count as written from here on; failed takes that back. What merge takes away later the bucket's version lacks too.
+func (p *pending) changes() ([]change, wire.Position) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var cs []change
+	for _, e := range p.live {
+		if e.dirty {
+			e.dirty = false
+			cs = append(cs, change{e, e.seq, e.rev, wire.Pending{Expire: e.expire, Users: e.users.Clone()}})
+		}
+	}
+	at := p.at
+	for _, e := range p.early {
+		at.Receipts = min(at.Receipts, e.first-1) // a restart must read it again
+	}
+	return cs, at
+}
+
+// written notes an entry's new revision in the bucket.
+func (p *pending) written(c change, rev uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.entry.rev = rev
+}
+
+// failed makes an entry wait for the next checkpoint.
+func (p *pending) failed(c change) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.entry.dirty = true
+}
+
+// merge keeps of an entry what another worker's version holds too, and gives that.
+func (p *pending) merge(c change, theirs *roaring.Bitmap) *roaring.Bitmap {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.entry.users.And(theirs)
+	return c.entry.users.Clone()
+}
