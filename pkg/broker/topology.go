@@ -60,7 +60,28 @@ func (b *Broker) ensure(ctx context.Context, s wire.Stream, meta map[string]stri
 	if st, err = b.js.CreateStream(ctx, cfg); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return nil, fmt.Errorf("make stream %s: %w", s.Name, err)
 	}
-	return b.stream(ctx, s.Name)
+	if st, err = b.stream(ctx, s.Name); err == nil && s.Source != nil {
+		b.awaitSource(ctx, st)
+	}
+	return st, err
+}
+
+// awaitSource waits until a new stream hears its source, which the broker arranges some 200 ms after it has answered:
+// here that is the price of a new shard, later it would be the first push's delay. Nothing is lost when it takes longer.
+func (b *Broker) awaitSource(ctx context.Context, st jetstream.Stream) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	for {
+		info, err := st.Info(ctx)
+		if err != nil || len(info.Sources) == 0 || info.Sources[0].Active >= 0 {
+			return
+		}
+		select { // the pause wakes it, ctx ends it
+		case <-ctx.Done():
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 func (b *Broker) ensureFixed(ctx context.Context) error {

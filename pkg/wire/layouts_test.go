@@ -1,0 +1,237 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/carillon-push/carillon/pkg/push"
+)
+
+// width is that of the shards in these tests.
+const width = 1 << 20
+
+// layout is one byte layout with a sample of it. What is tested of every layout is tested over the table.
+type layout struct {
+	name   string
+	sample []byte
+	// recode decodes and encodes again.
+	recode func([]byte) ([]byte, error)
+	// versioned layouts have a version byte first.
+	versioned bool
+	// rest is where a part begins that runs to the end of the message, so that nobody can tell whether it is whole; zero
+	// when there is none.
+	rest int
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// recoder makes a recode function.
+func recoder[T any](decode func([]byte) (T, error), encode func(T) ([]byte, error)) func([]byte) ([]byte, error) {
+	return func(b []byte) ([]byte, error) {
+		v, err := decode(b)
+		if err != nil {
+			return nil, err
+		}
+		return encode(v)
+	}
+}
+
+// sure is an encoder that cannot fail.
+func sure[T any](encode func(T) []byte) func(T) ([]byte, error) {
+	return func(v T) ([]byte, error) { return encode(v), nil }
+}
+
+// within is a decoder for shards of the tests' width.
+func within[T any](decode func([]byte, uint32) (T, error)) func([]byte) (T, error) {
+	return func(b []byte) (T, error) { return decode(b, width) }
+}
+
+var (
+	recodeRecord = recoder(DecodeRecord, sure(func(r push.Record) []byte { return AppendRecord(nil, &r) }))
+	recodePush   = recoder(func(b []byte) (*push.Push, error) { return DecodePush(b, 42) }, EncodePush)
+
+	recodeBitmap  = recoder(within(DecodeBitmap), EncodeBitmap)
+	recodePending = recoder(within(DecodePending), EncodePending)
+	recodeReceipt = recoder(within(DecodeReceipt), EncodeReceipt)
+
+	recodePosition     = recoder(DecodePosition, sure(EncodePosition))
+	recodeInboxRequest = recoder(DecodeInboxRequest, sure(EncodeInboxRequest))
+	recodeInbox        = recoder(DecodeInbox, sure(EncodeInbox))
+)
+
+func recodeJSON[T any](b []byte) ([]byte, error) {
+	return recoder(DecodeJSON[T], sure(func(v T) []byte { return EncodeJSON(v) }))(b)
+}
+
+// layouts is every layout that crosses a process.
+func layouts() []layout {
+	full, bare, gone, sent := sampleRecord(), push.Record{Account: "a"}, push.Record{Account: "gone", Deleted: true}, samplePush()
+	whole := must(EncodePush(sent))
+	few, mixed := roaring.BitmapOf(0, 7, width-1), sampleBitmap()
+	return []layout{
+		{name: "record", sample: AppendRecord(nil, &full), recode: recodeRecord, versioned: true},
+		{name: "record-bare", sample: AppendRecord(nil, &bare), recode: recodeRecord, versioned: true},
+		{name: "record-deleted", sample: AppendRecord(nil, &gone), recode: recodeRecord, versioned: true},
+		{name: "push", sample: whole, recode: recodePush, versioned: true, rest: len(whole) - len(sent.Body)},
+		{name: "bitmap-empty", sample: must(EncodeBitmap(roaring.New())), recode: recodeBitmap},
+		{name: "bitmap", sample: must(EncodeBitmap(few)), recode: recodeBitmap},
+		{name: "bitmap-runs", sample: must(EncodeBitmap(mixed)), recode: recodeBitmap},
+		{name: "pending", sample: must(EncodePending(Pending{Expire: 1700000120, Users: few})), recode: recodePending, versioned: true},
+		{name: "position", sample: EncodePosition(Position{Audiences: 300, Receipts: 1 << 40}), recode: recodePosition, versioned: true},
+		{name: "receipt", sample: must(EncodeReceipt(Receipt{Received: few, Opened: roaring.BitmapOf(7)})), recode: recodeReceipt, versioned: true},
+		{name: "inbox-request", sample: EncodeInboxRequest(InboxRequest{Local: width - 1, Audiences: 300, Receipts: 7}), recode: recodeInboxRequest, versioned: true},
+		{name: "inbox", sample: EncodeInbox([]push.Seq{41, 42, 1 << 40}), recode: recodeInbox, versioned: true},
+		{name: "inbox-empty", sample: EncodeInbox(nil), recode: recodeInbox, versioned: true},
+		{name: "status-request", sample: EncodeJSON(StatusRequest{Ordinals: []push.Ordinal{1, 1 << 40}}), recode: recodeJSON[StatusRequest]},
+		{name: "status-reply", sample: EncodeJSON(StatusReply{Sessions: []SessionStatus{{Ordinal: 7, Platform: "Web"}}}), recode: recodeJSON[StatusReply]},
+		{name: "end-request", sample: EncodeJSON(EndRequest{Ordinal: 7, Code: CloseKicked}), recode: recodeJSON[EndRequest]},
+		{name: "end-reply", sample: EncodeJSON(EndReply{Ended: 2}), recode: recodeJSON[EndReply]},
+	}
+}
+
+func sampleRecord() push.Record {
+	r := push.Record{Account: "a.*>\x00\xff😀", Tags: []string{"\x00", "*.>", "vip", "团购"}}
+	r.Attrs[0], r.Attrs[3], r.Attrs[push.AttrSlots-1] = "Shenzhen", "深圳", "\xfe"
+	return r
+}
+
+func samplePush() *push.Push {
+	return &push.Push{
+		App: 1400000001, Seq: 42, Sender: "xiao\x00ming\xff", Caller: "administrator", Random: 1<<32 - 1,
+		At: time.UnixMilli(1700000000123), Lifetime: 120 * time.Second, Condition: `tag "vip"`,
+		Body:        json.RawMessage(`[ {"MsgType":"TIMTextElem",  "MsgContent":{"Text":"<b>&amp; 你好 \u4f60"}} ]`),
+		OfflineInfo: json.RawMessage(`{"Title":"hi"}`),
+	}
+}
+
+// sampleBitmap has a container of each kind: an array, runs and a bitmap.
+func sampleBitmap() *roaring.Bitmap {
+	b := roaring.BitmapOf(1, 3, 5)
+	b.AddRange(1<<16, 1<<16+10_000)
+	b.RunOptimize()
+	for i := uint32(2 << 16); i < 2<<16+10_000; i += 2 {
+		b.Add(i)
+	}
+	return b
+}
+
+func TestLayoutsRefuseOtherVersions(t *testing.T) {
+	t.Parallel()
+	for _, l := range layouts() {
+		if !l.versioned {
+			continue
+		}
+		for v := range 256 {
+			b := append([]byte{byte(v)}, l.sample[1:]...)
+			if _, err := l.recode(b); v != 1 && !errors.Is(err, ErrVersion) {
+				t.Errorf("%s of version %d: %v, want ErrVersion", l.name, v, err)
+			}
+		}
+	}
+}
+
+func TestLayoutsRefuseTruncation(t *testing.T) {
+	t.Parallel()
+	for _, l := range layouts() {
+		end := len(l.sample)
+		if l.rest > 0 {
+			end = l.rest
+		}
+		for n := range end {
+			if _, err := l.recode(l.sample[:n:n]); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%s cut to %d of %d bytes: %v, want ErrCorrupt", l.name, n, len(l.sample), err)
+			}
+		}
+	}
+}
+
+func TestLayoutsRefuseTrailingBytes(t *testing.T) {
+	t.Parallel()
+	for _, l := range layouts() {
+		if l.rest > 0 {
+			continue
+		}
+		for _, more := range []string{"\x00", "\x01", "{}", "\xff\xff\xff\xff\xff"} {
+			if _, err := l.recode(append(l.sample[:len(l.sample):len(l.sample)], more...)); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%s followed by %q: %v, want ErrCorrupt", l.name, more, err)
+			}
+		}
+	}
+}
+
+func TestDecodeRecordRefuses(t *testing.T) {
+	t.Parallel()
+	long := push.Record{Account: "a"}
+	for i := range push.MaxTags + 1 {
+		long.Tags = append(long.Tags, string([]byte{'t', byte(i)}))
+	}
+	valued := push.Record{Account: "a"}
+	valued.Attrs[0] = string(make([]byte, push.MaxAttrLen+1))
+	for name, r := range map[string]push.Record{
+		"a long account": {Account: string(make([]byte, push.MaxAccountLen+1))},
+		"a long tag":     {Account: "a", Tags: []string{string(make([]byte, push.MaxTagLen+1))}},
+		"an empty tag":   {Account: "a", Tags: []string{""}},
+		"a repeated tag": {Account: "a", Tags: []string{"x", "x"}},
+		"unsorted tags":  {Account: "a", Tags: []string{"y", "x"}},
+		"too many tags":  long,
+		"a long value":   valued,
+	} {
+		if got, err := DecodeRecord(AppendRecord(nil, &r)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)
+		}
+	}
+	for name, b := range map[string][]byte{
+		"an unknown flag":   {1, 2, 1, 'a', 0, 0, 0},
+		"an unknown slot":   {1, 0, 1, 'a', 0, 0, 1 << (push.AttrSlots - 8), 1, 'v'},
+		"an empty value":    {1, 0, 1, 'a', 0, 1, 0, 0},
+		"an endless length": {1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+	} {
+		if got, err := DecodeRecord(b); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)
+		}
+	}
+}
+
+func TestDecodePushRefuses(t *testing.T) {
+	t.Parallel()
+	for name, meta := range map[string]string{
+		"no app":              `{"app":0}`,
+		"a negative app":      `{"app":-1}`,
+		"a negative lifetime": `{"app":1,"life":-1}`,
+		"too long a lifetime": `{"app":1,"life":604801}`,
+		"no base64":           `{"app":1,"from":"*"}`,
+		"no object":           `[]`,
+		"no JSON":             `{`,
+	} {
+		if got, err := DecodePush(append(appendBytes([]byte{1}, meta), "[]"...), 1); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)
+		}
+	}
+}
+
+func TestDecodeInboxRefuses(t *testing.T) {
+	t.Parallel()
+	for name, b := range map[string][]byte{
+		"a sequence of zero":           {1, 1, 0},
+		"a repeated sequence":          {1, 2, 5, 0},
+		"a sequence that wraps around": {1, 2, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
+		"a number without sequences":   {1, 0xff, 0xff, 0x3f},
+		"a number beyond 2^64":         {1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
+	} {
+		if got, err := DecodeInbox(b); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v, %v, want ErrCorrupt", name, got, err)
+		}
+	}
+	if got, err := DecodeInboxRequest([]byte{1, 0x80, 0x80, 0x80, 0x80, 0x10, 0, 0}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a place of 2^32: %+v, %v, want ErrCorrupt", got, err)
+	}
+}
