@@ -9,15 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/broker/brokertest"
 	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { brokertest.VerifyMain(m) }
 
 const app push.AppID = 7
 

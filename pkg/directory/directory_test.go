@@ -7,15 +7,13 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/broker/brokertest"
 	"github.com/carillon-push/carillon/pkg/directory"
 	"github.com/carillon-push/carillon/pkg/push"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { brokertest.VerifyMain(m) }
 
 const app push.AppID = 7
 

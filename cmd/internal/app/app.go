@@ -185,8 +185,22 @@ func (a *App) SessionsURL() string {
 // Broker of the process.
 func (a *App) Broker() *broker.Broker { return a.b }
 
-// shutdownWait bounds how long requests that are under way may take when the process ends.
-const shutdownWait = 5 * time.Second
+// How long what is under way may take when the process ends: a request of an operator, and a login.
+const (
+	requestWait = 5 * time.Second
+	loginWait   = time.Second
+)
+
+// shutdown stops taking connections and waits for those that are in use. Those that never sent a request, or take too
+// long, are cut: whoever waits there repeats the call, which does no harm.
+func shutdown(s *http.Server, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return s.Close()
+}
 
 // Run serves until ctx ends or a role fails, and returns when everything has ended and the broker is closed. It stops
 // taking requests and sessions first; then the roles end, those that publish before those that fold what they publish.
@@ -221,11 +235,9 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	a.log.Info("stopping")
-	down, stop := context.WithTimeout(context.WithoutCancel(ctx), shutdownWait)
-	defer stop()
-	err := a.http.Shutdown(down)
+	err := shutdown(a.http, requestWait)
 	if a.sessions != nil {
-		err = errors.Join(err, a.sessions.Shutdown(down))
+		err = errors.Join(err, shutdown(a.sessions, loginWait))
 	}
 	for _, stop := range stops {
 		stop()

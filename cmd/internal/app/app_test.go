@@ -3,12 +3,11 @@ package app_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/carillon-push/carillon/cmd/internal/app/apptest"
+	"github.com/carillon-push/carillon/pkg/broker/brokertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { brokertest.VerifyMain(m) }
 
 // The whole road: a push by tag reaches the matching user who is online at once, the other who is offline at the next
 // login, and nobody else; acknowledged, it never comes again.
