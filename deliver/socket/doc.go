@@ -1,0 +1,29 @@
+// Package socket keeps WebSocket connections on raw descriptors under its own epoll loops, so that an idle connection
+// costs one small struct and one table entry: no goroutine, no net.Conn, no buffer, no queue. It runs on Linux.
+//
+// # The way of a connection
+//
+// net/http reads the request. Check looks at the WebSocket headers while a refusal can still be plain HTTP, Upgrade
+// answers 101 and takes the connection over, Poller.Adopt moves its descriptor into the poller. From then on Conn.Send
+// works. Conn.Start lets the client's bytes in: only from there on is the Owner called, so that whoever adopts can
+// register the connection and send what must come first without racing its own callbacks.
+//
+// # Who may touch a descriptor
+//
+// Anybody may write to it, under the connection's lock. Only the connection's loop reads it, and only the loop closes
+// it: another goroutine that wants it closed shuts it down, which the loop sees as an event. The number is given back to
+// the kernel after the table has let go of it and under the lock that writers take, so a write can never reach a
+// descriptor that was reused, and an event can never reach a connection that came later.
+//
+// # Closing
+//
+// A close frame is sent, the sending side is shut, and what the client still sends is thrown away until it hangs up, or
+// for some seconds at most. Closing at once would reset the connection and lose the frame that says why. A client
+// whose socket is full gets the rest of the frame that it has half, then the close frame; the frames between are dropped.
+//
+// # Bounds
+//
+// A connection holds at most Config.QueueLimit of output and one call's frames more, by reference to frames that all
+// connections share, and at most twice Config.FrameLimit of input, only while a frame or message is incomplete. A loop
+// takes one buffer from a connection at a time, so that a client that sends much or byte by byte delays nobody.
+package socket
