@@ -37,6 +37,6 @@ now, to whoever is online, and for up to seven days to whoever comes online late
 	for _, r := range roleCommands() {
 		c.AddCommand(r)
 	}
-	c.AddCommand(usersigCommand(), listenCommand(), versionCommand())
+	c.AddCommand(usersigCommand(), listenCommand(), demoCommand(), versionCommand())
 	return c
 }

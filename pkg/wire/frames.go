@@ -17,11 +17,11 @@ type CloseCode uint16
 const (
 	CloseNormal   CloseCode = 1000 // the client logged out
 	CloseDraining CloseCode = 1001 // reconnect after a random pause
-	CloseKicked   CloseCode = 4001
-	CloseDeleted  CloseCode = 4002
-	CloseTooSlow  CloseCode = 4003
-	CloseBadFrame CloseCode = 4004
-	CloseTooMany  CloseCode = 4005
+	CloseKicked   CloseCode = 4001 // an operator ended the account's sessions
+	CloseDeleted  CloseCode = 4002 // the account was deleted
+	CloseTooSlow  CloseCode = 4003 // too much waits for a client that reads too slowly
+	CloseBadFrame CloseCode = 4004 // a frame that is not of the protocol
+	CloseTooMany  CloseCode = 4005 // the account has opened too many other sessions since
 )
 
 // Reason is the text that goes with the code.

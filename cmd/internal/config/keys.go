@@ -36,7 +36,7 @@ var keys = []Key{
 	{"http.message_limit", 12 << 10, "Bytes of a push's message. A larger one is answered with code 93000.", between(1<<10, 512<<10)},
 	{"http.read_timeout", 10 * time.Second, "The time within which a request must have arrived.", durations(100*time.Millisecond, time.Hour)},
 
-	{"sessions.listen", "127.0.0.1:8081", "The address of the users' sessions: WebSocket and server-sent events.", address},
+	{"sessions.listen", "127.0.0.1:8081", "The address of the users' sessions (WebSocket).", address},
 	{"sessions.heartbeat", time.Minute, "The time between two pings. A session that is silent for two of them is dropped.", durations(time.Second, time.Hour)},
 	{"sessions.per_account", 10, "Sessions of one account. One more closes the oldest with code 4005.", between(1, 10_000)},
 	{"sessions.max", 1_000_000, "Sessions of this process. One more is refused.", between(1, 100_000_000)},

@@ -1,0 +1,217 @@
+package reference_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"log/slog"
+	"os"
+	"regexp"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/carillon-push/carillon/cmd/internal/config"
+	"github.com/carillon-push/carillon/deliver"
+	"github.com/carillon-push/carillon/ingest"
+	"github.com/carillon-push/carillon/matcher"
+	"github.com/carillon-push/carillon/offline"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+var update = flag.Bool("update", false, "write docs/reference.md anew")
+
+const (
+	root = "../../../"
+	page = root + "docs/reference.md"
+)
+
+// The page in the tree says everything that the code defines, and nothing else.
+func TestReferencePageIsComplete(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	b.WriteString("# Reference\n\nMade from the code by `go test ./cmd/internal/reference -update`; a test fails when it is not up to date.\n")
+	keys(&b)
+	metrics(t, &b)
+	streams(&b)
+	subjects(t, &b)
+	codes(t, &b)
+	if *update {
+		if err := os.WriteFile(page, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(have, b.Bytes()) {
+		t.Error("docs/reference.md is not what the code says: run go test ./cmd/internal/reference -update")
+	}
+}
+
+func keys(b *bytes.Buffer) {
+	b.WriteString("\n## Configuration keys\n\nEach is a key of the file, a flag, and an environment variable; the later the stronger.\n\n| key | variable | default | |\n|---|---|---|---|\n")
+	for _, k := range config.Keys() {
+		fmt.Fprintf(b, "| `%s` | `%s` | `%v` | %s |\n", k.Name, k.Env(), k.Default, k.Usage)
+	}
+	b.WriteString("\nOf each element of `apps`:\n\n| key | default | |\n|---|---|---|\n")
+	for _, k := range config.AppKeys() {
+		def := "required"
+		if k.Default != nil {
+			def = fmt.Sprintf("`%v`", k.Default)
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", k.Name, def, k.Usage)
+	}
+}
+
+// catcher sees what is registered on it.
+type catcher struct {
+	prometheus.Registerer
+	descs []string
+}
+
+func (c *catcher) Register(m prometheus.Collector) error {
+	ch := make(chan *prometheus.Desc, 64)
+	m.Describe(ch)
+	close(ch)
+	for d := range ch {
+		c.descs = append(c.descs, d.String())
+	}
+	return nil
+}
+
+func (c *catcher) MustRegister(ms ...prometheus.Collector) {
+	for _, m := range ms {
+		_ = c.Register(m)
+	}
+}
+
+var desc = regexp.MustCompile(`fqName: "(.*?)", help: "(.*?)"(?:, unit: ".*?")?, constLabels: \{.*?\}, variableLabels: \{(.*?)\}`)
+
+func metrics(t *testing.T, b *bytes.Buffer) {
+	c := &catcher{}
+	log := slog.New(slog.DiscardHandler)
+	icfg := ingest.Default()
+	icfg.Apps = []ingest.App{{ID: 1, Keys: []string{"k"}, Admins: []string{"a"}}}
+	if _, err := ingest.New(icfg, nil, c, log); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := matcher.New(matcher.Config{}, nil, c, log); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := deliver.New(deliver.Default(), nil, c, log); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := offline.New(offline.Default(), nil, c, log); err != nil {
+		t.Fatal(err)
+	}
+	sort.Strings(c.descs)
+	b.WriteString("\n## Metrics\n\nAt `/metrics` of every process, beside those of the Go runtime and the process.\n\n| metric | labels | |\n|---|---|---|\n")
+	for _, d := range c.descs {
+		f := desc.FindStringSubmatch(d)
+		if f == nil {
+			t.Fatalf("metric %s", d)
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", f[1], f[3], f[2])
+	}
+}
+
+func streams(b *bytes.Buffer) {
+	b.WriteString("\n## Streams on the broker\n\n| stream | subjects | kept | |\n|---|---|---|---|\n")
+	kept := func(d time.Duration) string {
+		if d == 0 {
+			return "for ever"
+		}
+		return fmt.Sprintf("%g d", d.Hours()/24)
+	}
+	row := func(s wire.Stream) {
+		var notes []string
+		if s.LastOnly {
+			notes = append(notes, "the last message of each subject")
+		}
+		if s.PerMessageTTL {
+			notes = append(notes, "messages with their own TTL")
+		}
+		if s.Batches {
+			notes = append(notes, "atomic batches")
+		}
+		if s.Duplicates > 0 {
+			notes = append(notes, fmt.Sprintf("message ids recognised for %s", s.Duplicates))
+		}
+		if s.Source != nil {
+			notes = append(notes, fmt.Sprintf("sources `%s` of %s by a durable consumer", s.Source.Filter, s.Source.Stream))
+		}
+		fmt.Fprintf(b, "| %s | `%s` | %s | %s |\n", s.Name, strings.Join(s.Subjects, "`, `"), kept(s.MaxAge), strings.Join(notes, "; "))
+	}
+	row(wire.Accounts(1))
+	row(wire.Users(1, 0))
+	for _, s := range wire.Fixed(config.Default().Retention.Pushes) {
+		row(s)
+	}
+	for _, k := range wire.Buckets() {
+		note := "bucket"
+		if k.PerMessageTTL {
+			note = "bucket; entries with their own TTL"
+		}
+		fmt.Fprintf(b, "| KV_%s | `$KV.%s.>` | %s | %s |\n", k.Name, k.Name, kept(k.MaxAge), note)
+	}
+	b.WriteString("\n`ACCOUNTS_1` and `USERS_1_0` stand for those of app 1 and its shard 0. PUSHES, AUDIENCES and RECEIPTS are kept as `retention.pushes` says.\n")
+}
+
+// subjects are the functions of pkg/wire that make them, with what their comments say.
+func subjects(t *testing.T, b *bytes.Buffer) {
+	b.WriteString("\n## Subjects\n\nMade and read by `pkg/wire` alone.\n\n| function | |\n|---|---|\n")
+	f, err := parser.ParseFile(token.NewFileSet(), root+"pkg/wire/subjects.go", nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range f.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok || !strings.HasSuffix(fn.Name.Name, "Subject") && !strings.HasSuffix(fn.Name.Name, "Filter") || strings.HasPrefix(fn.Name.Name, "Is") || strings.HasPrefix(fn.Name.Name, "Parse") {
+			continue
+		}
+		fmt.Fprintf(b, "| `%s` | %s |\n", fn.Name.Name, strings.Join(strings.Fields(fn.Doc.Text()), " "))
+	}
+}
+
+// codes are the constants of ingest/codes.go and the close codes of pkg/wire, with their comments.
+func codes(t *testing.T, b *bytes.Buffer) {
+	b.WriteString("\n## Codes of the REST interface\n\nThe HTTP status is 200 but for a body over `http.body_limit` (413).\n\n| ErrorCode | |\n|---|---|\n")
+	constants(t, b, root+"ingest/codes.go", "Code")
+	b.WriteString("\n## Close codes of sessions\n\n| code | |\n|---|---|\n")
+	constants(t, b, root+"pkg/wire/frames.go", "CloseCode")
+	b.WriteString("\nA login is refused with HTTP 401 (signature), 403 (app, account), 429 (the gateway is full), 400 or 426 (not a WebSocket request), or 503 (try again), and the three fields of the REST interface as JSON.\n")
+}
+
+func constants(t *testing.T, b *bytes.Buffer, file, typ string) {
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		v, ok := n.(*ast.ValueSpec)
+		if !ok || len(v.Values) != 1 {
+			return true
+		}
+		if id, ok := v.Type.(*ast.Ident); !ok || id.Name != typ {
+			return true
+		}
+		lit, ok := v.Values[0].(*ast.BasicLit)
+		if !ok || lit.Value == "0" {
+			return true
+		}
+		if v.Comment == nil {
+			t.Errorf("%s: %s has no comment to document it", file, v.Names[0].Name)
+			return true
+		}
+		fmt.Fprintf(b, "| %s | %s |\n", lit.Value, strings.TrimSpace(v.Comment.Text()))
+		return true
+	})
+}
