@@ -13,7 +13,8 @@ import (
 const (
 	pullExpiry    = 5 * time.Second
 	pullHeartbeat = time.Second
-	foldPull      = 5000 // messages fetched ahead: a replay runs at the broker's speed
+	foldPull      = 5000    // messages fetched ahead: a replay runs at the broker's speed
+	foldBytes     = 8 << 20 // bytes fetched ahead: a log of bitmaps must not fill the memory
 	maxBackoff    = 2 * time.Second
 )
 
@@ -96,7 +97,7 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) error {
 	if info.NumPending == 0 && f.caughtUp() {
 		return nil
 	}
-	msgs, err := cons.Messages(jetstream.PullMaxMessages(foldPull), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat))
+	msgs, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(foldPull, foldBytes), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat))
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 	}
