@@ -121,6 +121,12 @@ func TestComposeConfiguresEveryRole(t *testing.T) {
 		}
 		flags := pflag.NewFlagSet(name, pflag.ContinueOnError)
 		config.RegisterFlags(flags)
+		if _, err := config.Load(flags, env); err == nil || !strings.Contains(err.Error(), "apps[0].key") {
+			t.Errorf("service %s starts with the secret of the example: %v", name, err)
+		}
+		for i := range env {
+			env[i] = strings.ReplaceAll(env[i], `"key":""`, `"key":"a secret"`)
+		}
 		cfg, err := config.Load(flags, env)
 		if err != nil {
 			t.Errorf("service %s: %v", name, err)

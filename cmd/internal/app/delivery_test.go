@@ -302,3 +302,30 @@ func TestEachRoleAlone(t *testing.T) {
 		t.Errorf("status: %+v", online1)
 	}
 }
+
+// A client that stops reading is closed with 4003 and slows nobody; what it did not acknowledge waits for its next login.
+func TestAClientThatStopsReading(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, func(c *config.Config) { c.Sessions.Queue = 64 << 10 })
+	stalled, brisk := s.Dial("stalled"), s.Dial("brisk")
+	const pushes = 200
+	long := strings.Repeat("x", 11<<10)
+	for i := range pushes {
+		s.Push(apptest.Text(fmt.Sprint(i, long), 3600, nil))
+		if text, _ := brisk.Push(); text != fmt.Sprint(i, long) {
+			t.Fatalf("push %d came out of order", i)
+		}
+	}
+	if c := stalled.CloseCode(); c != wire.CloseTooSlow {
+		t.Errorf("closed with %d", c)
+	}
+	again := s.Dial("stalled")
+	if again.Hello.Pending != pushes {
+		t.Errorf("%d pending, want %d", again.Hello.Pending, pushes)
+	}
+	for i := range pushes {
+		if text, _ := again.Push(); text != fmt.Sprint(i, long) {
+			t.Fatalf("push %d came out of order", i)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,12 +59,12 @@ func TestRunFindsAPlantedFault(t *testing.T) {
 	}
 }
 
-// A demo that is interrupted ends with the interruption, and leaves no directory.
+// A demo that is interrupted ends with the interruption, whatever it was doing.
 func TestRunInterrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	// The first line of the import ends it.
+	// It is cancelled when the first users are online.
 	out := writerFunc(func(b []byte) {
 		if bytes.Contains(b, []byte("online:")) {
 			cancel()
@@ -81,18 +82,54 @@ func (f writerFunc) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestFullSize is the demo as users run it; CARILLON_DEMO names where its report goes.
-func TestFullSize(t *testing.T) {
-	path := os.Getenv("CARILLON_DEMO")
-	if path == "" {
-		t.Skip("it takes minutes; set CARILLON_DEMO to a file for the report")
+// A crowd in which hardly anybody matches anything, and nobody is online.
+func TestRunWithAHandful(t *testing.T) {
+	t.Parallel()
+	cfg := small()
+	cfg.Accounts, cfg.Online = 3, 0
+	var out bytes.Buffer
+	if err := Run(t.Context(), cfg, &out); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
 	}
-	f, err := os.Create(path)
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	if err := Default().Validate(); err != nil {
+		t.Error(err)
+	}
+	for want, change := range map[string]func(*Config){
+		"from 1 to 10000000 accounts": func(c *Config) { c.Accounts, c.Online = 0, 0 },
+		"can be online, not 2001":     func(c *Config) { c.Accounts, c.Online = 2000, 2001 },
+		"can be online, not -1":       func(c *Config) { c.Online = -1 },
+		"logins at once":              func(c *Config) { c.Logins = 0 },
+		"raise it (ulimit -n)":        func(c *Config) { c.Accounts, c.Online = maxAccounts, maxAccounts },
+	} {
+		cfg := Default()
+		change(&cfg)
+		if _, err := newDemo(cfg, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+func TestDirectory(t *testing.T) {
+	t.Parallel()
+	dir, remove, err := directory("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	if err := Run(t.Context(), Default(), f); err != nil {
+	if err := remove(); err != nil {
 		t.Error(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the temporary directory is still there: %v", err)
+	}
+	own := t.TempDir()
+	if dir, remove, err = directory(own); err != nil || dir != own || remove() != nil {
+		t.Errorf("got %q, %v", dir, err)
+	}
+	if _, err := os.Stat(own); err != nil {
+		t.Errorf("a directory that was named is gone: %v", err)
 	}
 }

@@ -19,7 +19,17 @@ type online struct {
 	phones []*phone
 }
 
-func newOnline(d *demo) *online { return &online{d: d} }
+// newOnline counts what those who will be online must get.
+func newOnline(d *demo) *online {
+	for _, i := range d.crowd.order[:d.cfg.Online] {
+		for _, u := range d.uses {
+			if u.wants(&d.crowd.people[i]) {
+				u.live.want++
+			}
+		}
+	}
+	return &online{d: d}
+}
 
 // connect opens the sessions. Each acknowledges what it gets at once.
 func (o *online) connect(ctx context.Context) error {

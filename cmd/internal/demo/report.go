@@ -2,10 +2,11 @@ package demo
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 )
 
 // report prints the summary.
@@ -15,7 +16,7 @@ func (d *demo) report(ctx context.Context, v *verdict) error {
 		return err
 	}
 	d.out.line("")
-	d.table([]string{"push to", "task", "accepted", "matched", "online", "last online", "later", "kept in"}, func(row func(...any)) {
+	d.table([]string{"push to", "task", "accepted", "matched", "online", "last online", "later", "pending"}, func(row func(...any)) {
 		for n, u := range d.uses {
 			r := v.uses[n]
 			row(u.name, string(u.task), brief(u.accepted), u.matched, r.online, u.toLast, r.later, d.out.format("%d B", u.pending))
@@ -43,22 +44,28 @@ func (d *demo) report(ctx context.Context, v *verdict) error {
 }
 
 // table prints rows in columns, the first to the left and the others to the right.
-func (d *demo) table(head []string, rows func(row func(...any))) {
-	var t tabwriter.Writer
-	t.Init(d.out, 0, 0, 2, ' ', 0)
-	row := func(cells ...any) {
-		for _, c := range cells {
-			_, _ = t.Write([]byte(d.out.format("%v", c) + "\t")) // see printer
+func (d *demo) table(head []string, fill func(row func(...any))) {
+	rows := [][]string{head}
+	fill(func(cells ...any) {
+		row := make([]string, len(cells))
+		for i, c := range cells {
+			row[i] = d.out.format("%v", c)
 		}
-		_, _ = t.Write([]byte("\n"))
+		rows = append(rows, row)
+	})
+	widths := make([]int, len(head))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
 	}
-	cells := make([]any, len(head))
-	for i, h := range head {
-		cells[i] = h
+	for _, row := range rows {
+		line := fmt.Sprintf("%-*s", widths[0], row[0])
+		for i, cell := range row[1:] {
+			line += fmt.Sprintf("  %*s", widths[i+1], cell)
+		}
+		d.out.line("%s", line)
 	}
-	row(cells...)
-	rows(row)
-	_ = t.Flush()
 	d.out.line("")
 }
 

@@ -27,8 +27,12 @@ const (
 // callsPerSecond is generous: the demo is to be as fast as the service is.
 const callsPerSecond = 1_000_000
 
-// startWait bounds the start of the service, and the wait for a thing that it does at once.
-const startWait = time.Minute
+const (
+	// startWait bounds the start of the service, and the wait for a push's audience.
+	startWait = time.Minute
+	// keptWait bounds the wait for an entry for those who were offline: there may be none.
+	keptWait = 5 * time.Second
+)
 
 // service is the whole of it in this process, and how its operator and its users reach it.
 type service struct {
@@ -107,14 +111,12 @@ func (s *service) audience(ctx context.Context, task push.TaskID) (matched uint6
 	if err != nil {
 		return 0, 0, fmt.Errorf("the TaskId %q: %w", task, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startWait)
-	defer cancel()
 	shards, err := s.Broker().Shards(ctx, appID)
 	if err != nil {
 		return 0, 0, err
 	}
 	for _, shard := range shards {
-		m, err := s.await(ctx, wire.AudiencesStream, wire.AudienceSubject(appID, shard, seq))
+		m, err := s.await(ctx, startWait, wire.AudiencesStream, wire.AudienceSubject(appID, shard, seq))
 		if err != nil {
 			return 0, 0, err
 		}
@@ -122,22 +124,27 @@ func (s *service) audience(ctx context.Context, task push.TaskID) (matched uint6
 		if err != nil {
 			return 0, 0, fmt.Errorf("read the size of an audience: %w", err)
 		}
-		matched += n
-		if m, err = s.await(ctx, wire.PendingStream, wire.PendingSubject(appID, shard, seq)); err != nil {
+		if matched += n; n == 0 {
+			continue
+		}
+		m, err = s.await(ctx, keptWait, wire.PendingStream, wire.PendingSubject(appID, shard, seq))
+		switch {
+		case err == nil:
+			pending += len(m.Data)
+		case !errors.Is(err, broker.ErrNotFound): // otherwise nobody of the shard was offline
 			return 0, 0, err
 		}
-		pending += len(m.Data)
 	}
 	return matched, pending, nil
 }
 
-// await gives the last message of a subject, once there is one.
-func (s *service) await(ctx context.Context, stream, subject string) (*broker.Message, error) {
+// await gives the last message of a subject, once there is one; broker.ErrNotFound when there is none within the limit.
+func (s *service) await(ctx context.Context, limit time.Duration, stream, subject string) (*broker.Message, error) {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
-	for {
+	for end := time.Now().Add(limit); ; {
 		m, err := s.Broker().Last(ctx, stream, subject)
-		if !errors.Is(err, broker.ErrNotFound) {
+		if !errors.Is(err, broker.ErrNotFound) || time.Now().After(end) {
 			return m, err
 		}
 		select { // the ticker wakes it, ctx ends it

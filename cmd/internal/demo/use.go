@@ -129,11 +129,6 @@ func newUses(c *crowd) ([]*use, error) {
 			return nil, fmt.Errorf("lay out the message for %s: %w", u.name, err)
 		}
 		u.live.all = make(chan struct{})
-		for j := range c.people {
-			if p := &c.people[j]; p.online && u.wants(p) {
-				u.live.want++
-			}
-		}
 	}
 	return uses, nil
 }
