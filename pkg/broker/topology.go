@@ -29,13 +29,11 @@ func (b *Broker) streamConfig(s wire.Stream) jetstream.StreamConfig {
 	if s.Source != nil {
 		cfg.Sources = []*jetstream.StreamSource{{
 			Name:     s.Source.Stream,
-			Consumer: &jetstream.StreamConsumerSource{Name: s.Name, DeliverSubject: sourceSubject(s.Name)},
+			Consumer: &jetstream.StreamConsumerSource{Name: s.Name, DeliverSubject: wire.SourceSubject(s.Name)},
 		}}
 	}
 	return cfg
 }
-
-func sourceSubject(stream string) string { return "source." + stream }
 
 // ensure makes a stream that is not there, and leaves one alone that is. Several processes may do so at once.
 func (b *Broker) ensure(ctx context.Context, s wire.Stream, meta map[string]string) (jetstream.Stream, error) {
@@ -47,7 +45,7 @@ func (b *Broker) ensure(ctx context.Context, s wire.Stream, meta map[string]stri
 		// The consumer before the stream, so that no push falls between: it starts with the next push, and whoever is
 		// registered in this stream was so after it was made.
 		_, err := b.js.CreateOrUpdatePushConsumer(ctx, s.Source.Stream, jetstream.ConsumerConfig{
-			Durable: s.Name, DeliverSubject: sourceSubject(s.Name), FilterSubject: s.Source.Filter,
+			Durable: s.Name, DeliverSubject: wire.SourceSubject(s.Name), FilterSubject: s.Source.Filter,
 			DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckFlowControlPolicy,
 			FlowControl: true, IdleHeartbeat: time.Second, MaxDeliver: -1,
 		})
@@ -57,7 +55,7 @@ func (b *Broker) ensure(ctx context.Context, s wire.Stream, meta map[string]stri
 	}
 	cfg := b.streamConfig(s)
 	cfg.Metadata = meta
-	if st, err = b.js.CreateStream(ctx, cfg); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+	if _, err = b.js.CreateStream(ctx, cfg); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return nil, fmt.Errorf("make stream %s: %w", s.Name, err)
 	}
 	if st, err = b.stream(ctx, s.Name); err == nil && s.Source != nil {
@@ -179,7 +177,7 @@ func (b *Broker) WatchShards(ctx context.Context, app push.AppID, found func([]p
 
 // Shards lists the app's shards.
 func (b *Broker) Shards(ctx context.Context, app push.AppID) ([]push.Shard, error) {
-	l := b.js.StreamNames(ctx, jetstream.WithStreamListSubject(fmt.Sprintf("user.%d.>", app)))
+	l := b.js.StreamNames(ctx, jetstream.WithStreamListSubject(wire.UserFilter(app)))
 	var shards []push.Shard
 	for name := range l.Name() {
 		if a, s, ok := wire.ParseUsersStream(name); ok && a == app {

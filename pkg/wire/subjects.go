@@ -35,6 +35,9 @@ func UserSubject(app push.AppID, shard push.Shard, ordinal push.Ordinal) string 
 	return fmt.Sprintf("user.%d.%d.%d", app, shard, ordinal)
 }
 
+// UserFilter matches the user records of all the app's shards.
+func UserFilter(app push.AppID) string { return "user." + app.String() + ".>" }
+
 // ParseUserSubject gives back the ordinal.
 func ParseUserSubject(subject string) (push.Ordinal, error) {
 	f := strings.Split(subject, ".")
@@ -56,6 +59,9 @@ func PushSubject(app push.AppID, nuid string) string { return "push." + app.Stri
 
 // PushFilter matches the app's pushes.
 func PushFilter(app push.AppID) string { return "push." + app.String() + ".>" }
+
+// SourceSubject is where a stream that copies pushes hears its source: `source.<stream>`.
+func SourceSubject(stream string) string { return "source." + stream }
 
 // AudienceSubject is where a shard's part of a push's audience stands: `audience.<app>.<shard>.<seq>`.
 func AudienceSubject(app push.AppID, shard push.Shard, seq push.Seq) string {

@@ -48,6 +48,7 @@ func TestSubjectsAreWithinTheirFilters(t *testing.T) {
 	t.Parallel()
 	const app, shard = 1400000001, 3
 	for _, c := range []struct{ filter, subject string }{
+		{UserFilter(app), UserSubject(app, shard, 7)},
 		{PushFilter(app), PushSubject(app, "nuid")},
 		{AudienceFilter(app, shard), AudienceSubject(app, shard, 42)},
 		{ReceiptFilter(app, shard), ReceiptSubject(app, shard, 42)},

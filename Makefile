@@ -1,0 +1,50 @@
+# Everything here needs Go (the version in go.mod) and nothing else; `make race` also a C compiler. `make help` lists it.
+
+SHELL := /bin/bash
+
+# What `go test` gets besides the packages. Results are cached: -count=1 runs everything again.
+TESTFLAGS ?=
+# The time for each fuzz target.
+FUZZTIME ?= 5s
+
+.PHONY: run build test check lint race fuzz bench demo clean help
+
+run: build ## Build and serve everything in one process, once it has pushed to itself; data stays in ./data
+	./bin/carillon serve --self-test
+
+build: ## Build bin/carillon
+	go build -o bin/carillon ./cmd/carillon
+
+test: check ## Run all tests
+	go test $(TESTFLAGS) ./...
+
+check: ## gofmt and go vet
+	@unformatted=$$(gofmt -l .) || exit 1; \
+	if [ -n "$$unformatted" ]; then printf 'not formatted with gofmt:\n%s\n' "$$unformatted" >&2; exit 1; fi
+	go vet ./...
+
+lint: check ## gofmt, go vet and staticcheck
+	go tool staticcheck ./...
+
+race: ## Run all tests under the race detector
+	go test -race $(TESTFLAGS) ./...
+
+# -list prints the targets of a package and then the package. Minimising is cut short, or small inputs take the whole time.
+fuzz: ## Fuzz every target of the tree for FUZZTIME (5s)
+	@set -eo pipefail; targets=$$(go test -list '^Fuzz' ./... | awk '/^Fuzz/ { t[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print t[i], $$2; n = 0 }'); \
+	while read -r target package; do \
+		echo "$$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x "$$package" </dev/null; \
+	done <<<"$$targets"
+
+bench: ## Measure; see docs/benchmarks
+	go run ./bench
+
+demo: build ## Run the main job on real input and check every recipient
+	./bin/carillon demo
+
+clean: ## Remove what was built; ./data stays
+	rm -rf bin
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
