@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -109,6 +111,12 @@ type listener struct {
 	Session
 	seen  map[push.Seq]bool
 	order []push.Seq // of seen, oldest first
+
+	// handling is held while a push is shown and noted for acknowledgement, so that the end of the session falls before
+	// or behind that, and never between.
+	handling sync.Mutex
+	acks     []push.Seq    // to be sent; guarded by handling
+	noted    chan struct{} // capacity 1: there are acks
 }
 
 // once holds one session; began is true when it got as far as hello.
@@ -120,15 +128,10 @@ func (l *listener) once(ctx context.Context) (began bool, err error) {
 	defer conn.CloseNow() //nolint:errcheck // it is over in any case
 	conn.SetReadLimit(maxMessage)
 
-	// The reader hands over what is to be acknowledged; this goroutine gathers and sends it.
-	acks := make(chan push.Seq, 256)
+	l.acks, l.noted = nil, make(chan struct{}, 1)
 	ended := make(chan error, 1)
-	go func() {
-		defer close(acks)
-		ended <- l.read(conn, acks, &began)
-	}()
-	l.acknowledge(ctx, conn, acks)
-	err = <-ended
+	go func() { ended <- l.read(ctx, conn, &began) }()
+	err = l.acknowledge(ctx, conn, ended)
 	var closed websocket.CloseError
 	if errors.As(err, &closed) {
 		switch code := wire.CloseCode(closed.Code); code {
@@ -166,7 +169,7 @@ func (l *listener) dial(ctx context.Context) (*websocket.Conn, error) {
 }
 
 // read takes frames until the session ends, which acknowledge sees to when ctx does.
-func (l *listener) read(conn *websocket.Conn, acks chan<- push.Seq, began *bool) error {
+func (l *listener) read(ctx context.Context, conn *websocket.Conn, began *bool) error {
 	for {
 		_, data, err := conn.Read(context.Background())
 		if err != nil {
@@ -183,12 +186,30 @@ func (l *listener) read(conn *websocket.Conn, acks chan<- push.Seq, began *bool)
 				l.OnHello(f.Pending)
 			}
 		case wire.FramePush:
-			if l.fresh(f.Seq) {
-				l.OnPush(toPush(f))
+			if err := l.handle(ctx, f); err != nil {
+				return err
 			}
-			acks <- f.Seq // again for one that came again: the first acknowledgement was lost
 		}
 	}
+}
+
+// handle shows a push, unless it came before, and notes it for acknowledgement: again for one that came again, since its
+// first acknowledgement was lost.
+func (l *listener) handle(ctx context.Context, f wire.ServerFrame) error {
+	l.handling.Lock()
+	defer l.handling.Unlock()
+	if ctx.Err() != nil {
+		return ctx.Err() // nobody is listening any more; it comes again at the next login
+	}
+	if l.fresh(f.Seq) {
+		l.OnPush(toPush(f))
+	}
+	l.acks = append(l.acks, f.Seq)
+	select { // never waits: a mark that is there already says the same
+	case l.noted <- struct{}{}:
+	default:
+	}
+	return nil
 }
 
 // fresh says whether a push is new, and remembers it.
@@ -212,38 +233,43 @@ func toPush(f wire.ServerFrame) Push {
 	return p
 }
 
-// acknowledge sends what the reader hands over, gathered, until the reader ends. When ctx ends it sends what it has and
-// closes the session.
-func (l *listener) acknowledge(ctx context.Context, conn *websocket.Conn, acks <-chan push.Seq) {
-	var seqs []push.Seq
+// acknowledge sends what is noted, gathered, until the reader ends, and gives the reader's error. When ctx ends it sends
+// what there is and closes the session.
+func (l *listener) acknowledge(ctx context.Context, conn *websocket.Conn, ended <-chan error) error {
+	done := ctx.Done()
 	var due <-chan time.Time
-	ended := ctx.Done()
-	send := func() {
-		if len(seqs) > 0 {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendWait)
-			defer cancel()
-			frame := wire.EncodeJSON(wire.ClientFrame{Type: wire.FrameAck, Seqs: seqs})
-			_ = conn.Write(ctx, websocket.MessageText, frame) // when it fails the pushes come again, and are recognised
-			seqs, due = seqs[:0], nil
-		}
-	}
 	for {
 		select { // a push, the gathering's end or ctx's wakes it; the reader's end ends it
-		case seq, more := <-acks:
-			if !more {
-				return
-			}
-			if seqs = append(seqs, seq); len(seqs) == wire.MaxAckSeqs {
-				send()
-			} else if due == nil {
+		case err := <-ended:
+			return err
+		case <-l.noted:
+			if due == nil {
 				due = time.After(l.Gather)
 			}
 		case <-due:
-			send()
-		case <-ended:
-			ended = nil
-			send()
+			due = nil
+			l.handling.Lock()
+			seqs := l.acks
+			l.acks = nil
+			l.handling.Unlock()
+			l.send(ctx, conn, seqs)
+		case <-done:
+			done = nil
+			l.handling.Lock()
+			l.send(ctx, conn, l.acks)
 			_ = conn.Close(websocket.StatusNormalClosure, "") // it is over in any case
+			l.handling.Unlock()
+		}
+	}
+}
+
+// send acknowledges sequences. When it fails the pushes come again, and are recognised.
+func (l *listener) send(ctx context.Context, conn *websocket.Conn, seqs []push.Seq) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendWait)
+	defer cancel()
+	for chunk := range slices.Chunk(seqs, wire.MaxAckSeqs) {
+		if conn.Write(ctx, websocket.MessageText, wire.EncodeJSON(wire.ClientFrame{Type: wire.FrameAck, Seqs: chunk})) != nil {
+			return
 		}
 	}
 }

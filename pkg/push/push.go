@@ -70,7 +70,7 @@ type Push struct {
 	Condition string
 	// Body is MsgBody, byte for byte as it was sent.
 	Body json.RawMessage
-	// OfflineInfo is OfflinePushInfo as it was sent, nil when absent.
+	// OfflineInfo is OfflinePushInfo, equal JSON to what was sent but not its bytes; nil when absent.
 	OfflineInfo json.RawMessage
 }
 
