@@ -86,7 +86,7 @@ func gateway(t *testing.T, a *api, sessions ...wire.SessionStatus) (ended func()
 	var wg sync.WaitGroup
 	serve := func(subject string, handle func(*broker.Request)) {
 		wg.Go(func() {
-			if err := a.b.Serve(ctx, subject, "", handle); !errors.Is(err, context.Canceled) {
+			if err := a.b.Serve(ctx, subject, "", nil, handle); !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
 		})

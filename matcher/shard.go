@@ -74,7 +74,7 @@ func (s *shard) fold(m *broker.Message) error {
 	if !wire.IsPushSubject(m.Subject) {
 		if err := s.gather(m); err != nil {
 			// What cannot be read is left out and told; stopping would leave the whole shard without pushes.
-			s.log.Error("a user record cannot be read; its user is matched by what was known before", "subject", m.Subject, "seq", m.Seq, "err", err)
+			s.log.Error("a user record cannot be read; until it is written again its user matches as before, and nothing after a restart", "subject", m.Subject, "seq", m.Seq, "err", err)
 		}
 	}
 	if len(s.batch) == maxBatch || m.More == 0 || wire.IsPushSubject(m.Subject) {

@@ -30,8 +30,7 @@ const queue = "offline"
 
 // serve answers until ctx ends; ready is called when it has begun.
 func (i *inbox) serve(ctx context.Context, ready func()) error {
-	ready()
-	err := i.s.o.b.Serve(ctx, wire.InboxSubject(i.s.app, i.s.id), queue, func(r *broker.Request) { i.take(ctx, r) })
+	err := i.s.o.b.Serve(ctx, wire.InboxSubject(i.s.app, i.s.id), queue, ready, func(r *broker.Request) { i.take(ctx, r) })
 	i.wg.Wait()
 	return err
 }

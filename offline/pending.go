@@ -48,16 +48,18 @@ func (p *pending) find(seq push.Seq) (int, bool) {
 	})
 }
 
-// restore takes an entry from the bucket, at its revision.
+// restore takes an entry from the bucket, at its revision. When another worker writes meanwhile, the same entry comes
+// again, and what it is then stands.
 func (p *pending) restore(seq push.Seq, w wire.Pending, rev uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i, ok := p.find(seq)
+	e := &entry{seq: seq, expire: w.Expire, users: w.Users, rev: rev}
 	if ok {
-		p.live[i].rev = rev
+		p.live[i] = e
 		return
 	}
-	p.live = slices.Insert(p.live, i, &entry{seq: seq, expire: w.Expire, users: w.Users, rev: rev})
+	p.live = slices.Insert(p.live, i, e)
 }
 
 // audience folds the audience of a push, the message at place in AUDIENCES, and says whether it made a new entry. The
@@ -118,6 +120,13 @@ func (p *pending) inbox(local uint32, now int64) []push.Seq {
 	return seqs
 }
 
+// pushes is how many there are.
+func (p *pending) pushes() int {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return len(p.live)
+}
+
 // expired forgets pushes whose lifetime has passed, and gives the number of those that live.
 func (p *pending) expired(now int64) int {
 	p.mu.Lock()
@@ -139,14 +148,15 @@ type change struct {
 	wire.Pending
 }
 
-// changes are the entries that the bucket does not hold as they are, and the position that will be true when it does.
-// They count as written from here on; failed takes that back. What merge takes away later the bucket's version lacks too.
-func (p *pending) changes() ([]change, wire.Position) {
+// changes are the entries that the bucket does not hold as they are, and the position that will be true when it does; or
+// only those of them that it has never held. They count as written from here on; failed takes that back. What merge takes
+// away later the bucket's version lacks too.
+func (p *pending) changes(all bool) ([]change, wire.Position) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var cs []change
 	for _, e := range p.live {
-		if e.dirty {
+		if e.dirty && (all || e.rev == 0) {
 			e.dirty = false
 			cs = append(cs, change{e, e.seq, e.rev, wire.Pending{Expire: e.expire, Users: e.users.Clone()}})
 		}

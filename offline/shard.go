@@ -20,6 +20,7 @@ type shard struct {
 	app     push.AppID
 	id      push.Shard
 	log     *slog.Logger
+	width   uint32 // of its bitmaps
 	pending *pending
 
 	audiences, receipts broker.Progress // what inbox requests wait for
@@ -29,8 +30,11 @@ type shard struct {
 }
 
 func newShard(o *Offline, app push.AppID, id push.Shard) *shard {
-	s := &shard{o: o, app: app, id: id, log: o.log.With("app", app, "shard", id), pending: newPending(), fresh: make(chan struct{}, 1)}
-	s.checkpoint.s = s
+	s := &shard{
+		o: o, app: app, id: id, log: o.log.With("app", app, "shard", id), width: o.b.Sharding().Width(),
+		pending: newPending(), fresh: make(chan struct{}, 1),
+	}
+	s.checkpoint.s, s.checkpoint.b = s, o.b
 	return s
 }
 
@@ -59,51 +63,77 @@ func (s *shard) run(ctx context.Context) error {
 		inbox := newInbox(s)
 		return inbox.serve(ctx, func() {
 			s.o.behind.Add(-1)
-			s.log.Info("shard is ready", "live_pushes", len(s.pending.live))
+			s.log.Info("shard is ready", "live_pushes", s.pending.pushes())
 		})
 	})
 	g.Go(func() error { return s.checkpoint.run(ctx) })
 	return g.Wait()
 }
 
-// restore reads the bucket's entries of the shard.
+// restore reads the bucket's position of the shard, and then its entries. In this order, since another worker may be
+// writing: entries that are newer than the position do no harm, and older ones would bring back what it claims is folded.
 func (s *shard) restore(ctx context.Context) error {
-	width, whole := s.o.b.Sharding().Width(), true
-	err := s.o.b.Fold(ctx, broker.FoldConfig{
-		Stream: wire.PendingStream, Filter: wire.PendingFilter(s.app, s.id), LastOnly: true, StopWhenRead: true,
+	err := s.read(ctx, wire.PositionSubject(s.app, s.id), s.restorePosition)
+	if err != nil {
+		return err
+	}
+	s.pending.at = s.checkpoint.at
+	return s.read(ctx, wire.PendingFilter(s.app, s.id), s.restoreEntry)
+}
+
+// read hands on what the bucket holds.
+func (s *shard) read(ctx context.Context, filter string, take func(*broker.Message)) error {
+	return s.o.b.Fold(ctx, broker.FoldConfig{
+		Stream: wire.PendingStream, Filter: filter, LastOnly: true, StopWhenRead: true,
 		Handle: func(m *broker.Message) error {
-			if m.Subject == wire.PositionSubject(s.app, s.id) {
-				s.checkpoint.rev = m.Seq
-				if at, err := wire.DecodePosition(m.Data); err == nil {
-					s.checkpoint.at = at
-				} else if len(m.Data) > 0 { // empty: the broker's mark that its time was over
-					s.corrupt(m, err)
-				}
-				return nil
+			if len(m.Data) > 0 { // empty: the broker's mark that its time is over
+				take(m)
 			}
-			place, err := wire.ParsePushPlace(m.Subject)
-			if err != nil {
-				s.corrupt(m, err)
-				return nil
-			}
-			if len(m.Data) == 0 {
-				return nil // the broker's mark of an entry whose time is over
-			}
-			p, err := wire.DecodePending(m.Data, width)
-			if err != nil {
-				s.corrupt(m, err)
-				whole = false
-				return nil
-			}
-			s.pending.restore(place.Seq, p, m.Seq)
 			return nil
 		},
 	})
-	if !whole {
-		s.checkpoint.at = wire.Position{} // the logs still have what the entry was made of
+}
+
+func (s *shard) restorePosition(m *broker.Message) {
+	at, err := wire.DecodePosition(m.Data)
+	if err != nil {
+		s.corrupt(m, err)
 	}
-	s.pending.at = s.checkpoint.at
-	return err
+	s.checkpoint.at, s.checkpoint.rev = at, m.Seq
+}
+
+func (s *shard) restoreEntry(m *broker.Message) {
+	if m.Subject == wire.PositionSubject(s.app, s.id) {
+		return
+	}
+	place, err := wire.ParsePushPlace(m.Subject)
+	if err != nil {
+		s.corrupt(m, err)
+		return
+	}
+	p, err := wire.DecodePending(m.Data, s.width)
+	if err != nil {
+		s.corrupt(m, err)
+		s.checkpoint.at, s.pending.at = wire.Position{}, wire.Position{} // the logs still have what the entry was made of
+		return
+	}
+	s.pending.restore(place.Seq, p, m.Seq)
+}
+
+// lastSeq asks for a stream's newest sequence until the broker answers or ctx ends: a shard may appear during an outage.
+func (s *shard) lastSeq(ctx context.Context, stream string) (uint64, error) {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		last, err := s.o.b.LastSeq(ctx, stream)
+		if err == nil {
+			return last, nil
+		}
+		s.log.Warn("ask for a stream's end; will ask again", "stream", stream, "err", err)
+		select { // the pause wakes it, ctx ends it
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
 }
 
 // follow folds one of the two logs from behind a place in it.
@@ -112,7 +142,7 @@ func (s *shard) follow(ctx context.Context, stream, filter string, after uint64,
 ) error {
 	at.Advance(after)
 	// Whatever the shard has in the stream up to here is folded when the fold has caught up, even if that is nothing.
-	last, err := s.o.b.LastSeq(ctx, stream)
+	last, err := s.lastSeq(ctx, stream)
 	if err != nil {
 		return err
 	}
@@ -141,7 +171,7 @@ func (s *shard) foldAudience(m *broker.Message, expire int64) {
 		s.corrupt(m, err)
 		return
 	}
-	users, err := wire.DecodeBitmap(m.Data, s.o.b.Sharding().Width())
+	users, err := wire.DecodeBitmap(m.Data, s.width)
 	if err != nil {
 		s.corrupt(m, err)
 		return
@@ -160,7 +190,7 @@ func (s *shard) foldReceipt(m *broker.Message, expire int64) {
 		s.corrupt(m, err)
 		return
 	}
-	r, err := wire.DecodeReceipt(m.Data, s.o.b.Sharding().Width())
+	r, err := wire.DecodeReceipt(m.Data, s.width)
 	if err != nil {
 		s.corrupt(m, err)
 		return

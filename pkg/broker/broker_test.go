@@ -235,7 +235,7 @@ func TestGatherWaitsForEveryMember(t *testing.T) {
 		}
 		defer leave()
 		wg.Go(func() {
-			b.Serve(ctx, "session.7.status", "", func(r *broker.Request) {
+			b.Serve(ctx, "session.7.status", "", nil, func(r *broker.Request) {
 				if err := r.Respond([]byte{byte(i)}); err != nil {
 					t.Error(err)
 				}

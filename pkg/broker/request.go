@@ -53,13 +53,19 @@ func (r *Request) Refuse(why string) error {
 
 // Serve hands requests of a subject to handle, one at a time, until ctx ends. With a queue name each request goes to one
 // of those that serve under the name, without to all. Requests that wait are bounded by the connection's buffers; what is
-// beyond is dropped there, and the asker's time runs out.
-func (b *Broker) Serve(ctx context.Context, subject, queue string, handle func(*Request)) error {
+// beyond is dropped there, and the asker's time runs out. serving, unless nil, is called when the broker knows of it.
+func (b *Broker) Serve(ctx context.Context, subject, queue string, serving func(), handle func(*Request)) error {
 	sub, err := b.nc.QueueSubscribe(subject, queue, func(m *nats.Msg) {
 		handle(&Request{Subject: m.Subject, Data: m.Data, msg: m})
 	})
 	if err != nil {
 		return fmt.Errorf("serve %s: %w", subject, err)
+	}
+	if serving != nil {
+		if err := b.nc.FlushTimeout(10 * time.Second); err != nil {
+			b.log.Warn("the broker may not know yet what is served here", "subject", subject, "err", err)
+		}
+		serving()
 	}
 	<-ctx.Done()
 	ended := make(chan struct{})

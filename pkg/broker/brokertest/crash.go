@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/carillon-push/carillon/pkg/broker"
@@ -14,8 +15,11 @@ var ErrCrash = errors.New("crashed here by the test")
 // operation and one behind it. From there on every operation fails, as for a process that is gone. died says whether it
 // came to that.
 func Crashing(b *broker.Broker, n int) (view *broker.Broker, died func() bool) {
+	var mu sync.Mutex
 	step, dead := 0, false
 	view = b.Faulty(func(string) error {
+		mu.Lock()
+		defer mu.Unlock()
 		dead = dead || step >= n
 		step++
 		if dead {
@@ -23,7 +27,11 @@ func Crashing(b *broker.Broker, n int) (view *broker.Broker, died func() bool) {
 		}
 		return nil
 	})
-	return view, func() bool { return dead }
+	return view, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return dead
+	}
 }
 
 // EachCrash runs do with a view that crashes at the first step, then with one that crashes at the second, and so on until

@@ -1,0 +1,265 @@
+package offline
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"pgregory.net/rapid"
+
+	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+// world is a history of one shard: its two logs, its bucket, and the workers that hold it. Users are 0…7, sets of them
+// bytes. Everything happens in one goroutine, on the bubble's clock; what may happen between two steps of a worker is
+// drawn at each step (between).
+type world struct {
+	t         *rapid.T
+	place     uint64 // the last place in either log; other shards' messages leave gaps
+	audiences []logged
+	receipts  []logged
+	bucket    map[string]kept
+	rev       uint64
+	workers   []*member
+	writing   *member // the worker that is checkpointing
+	nested    bool
+}
+
+type logged struct {
+	place  uint64
+	seq    push.Seq
+	expire int64
+	users  byte
+}
+
+type kept struct {
+	m    broker.Message
+	gone time.Time // zero: never
+}
+
+// member is a worker, and how far it has folded.
+type member struct {
+	w    *world
+	s    *shard
+	a, r uint64
+	fail int // the bucket's step that fails, counted down; negative: none
+}
+
+const (
+	users8            = 8
+	app    push.AppID = 7
+)
+
+var errLost = errors.New("lost by the test")
+
+// Publish and Last are the bucket as a worker sees it.
+func (k *member) Publish(_ context.Context, m broker.Message) (uint64, bool, error) {
+	k.w.between()
+	if k.step() {
+		return 0, false, errLost
+	}
+	w := k.w
+	if old := w.bucket[m.Subject]; m.Expect != nil && *m.Expect != old.m.Seq {
+		return 0, false, broker.ErrConflict
+	}
+	w.rev++
+	m.Seq, m.Expect = w.rev, nil
+	e := kept{m: m}
+	if m.TTL > 0 {
+		if m.TTL != m.TTL.Truncate(time.Second) {
+			w.t.Fatalf("a TTL of %v is not in whole seconds", m.TTL)
+		}
+		e.gone = time.Now().Add(m.TTL)
+	}
+	w.bucket[m.Subject] = e
+	w.check()
+	if k.step() {
+		return 0, false, errLost
+	}
+	return m.Seq, false, nil
+}
+
+func (k *member) Last(_ context.Context, _, subject string) (*broker.Message, error) {
+	k.w.between()
+	e, ok := k.w.bucket[subject]
+	if !ok {
+		return nil, broker.ErrNotFound
+	}
+	return &e.m, nil
+}
+
+func (k *member) step() bool {
+	k.fail--
+	return k.fail == -1
+}
+
+// between lets another worker act, or time pass, between two steps of one.
+func (w *world) between() {
+	if w.nested || rapid.IntRange(0, 3).Draw(w.t, "between") > 0 {
+		return
+	}
+	w.nested = true
+	w.act()
+	w.nested = false
+}
+
+func (w *world) start() *member {
+	k := &member{w: w, fail: -1}
+	m, err := newMetrics(prometheus.NewRegistry())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	k.s = &shard{
+		o: &Offline{metrics: m}, app: app, log: slog.New(slog.DiscardHandler), width: users8,
+		pending: newPending(), fresh: make(chan struct{}, 1),
+	}
+	k.s.checkpoint = checkpoint{s: k.s, b: k}
+	position := wire.PositionSubject(app, 0)
+	if e, ok := w.bucket[position]; ok && len(e.m.Data) > 0 {
+		k.s.restorePosition(&e.m)
+	}
+	k.s.pending.at = k.s.checkpoint.at
+	for at := uint64(0); ; { // in the order of the bucket's stream, which may grow meanwhile
+		w.between()
+		var next *broker.Message
+		for _, e := range w.bucket {
+			if e.m.Seq > at && (next == nil || e.m.Seq < next.Seq) {
+				next = &e.m
+			}
+		}
+		if next == nil {
+			break
+		}
+		if at = next.Seq; len(next.Data) > 0 {
+			k.s.restoreEntry(next)
+		}
+	}
+	k.a, k.r = k.s.pending.at.Audiences, k.s.pending.at.Receipts
+	return k
+}
+
+// foldAudience folds one message of the log, if there is one that the worker has not folded.
+func (k *member) foldAudience() bool {
+	for _, l := range k.w.audiences {
+		if l.place > k.a {
+			data, _ := wire.EncodeBitmap(set(l.users))
+			k.s.foldAudience(&broker.Message{Subject: wire.AudienceSubject(app, 0, l.seq), Data: data, Seq: l.place}, l.expire)
+			k.a = l.place
+			return true
+		}
+	}
+	return false
+}
+
+func (k *member) foldReceipt() bool {
+	for _, l := range k.w.receipts {
+		if l.place > k.r {
+			data, _ := wire.EncodeReceipt(wire.Receipt{Received: set(l.users & 0x55), Opened: set(l.users)})
+			k.s.foldReceipt(&broker.Message{Subject: wire.ReceiptSubject(app, 0, l.seq), Data: data, Seq: l.place}, l.expire)
+			k.r = l.place
+			return true
+		}
+	}
+	return false
+}
+
+func (k *member) write() {
+	if k.w.writing == k {
+		return // it has one checkpoint at a time
+	}
+	outer := k.w.writing
+	k.w.writing = k
+	k.s.checkpoint.write(context.Background(), rapid.Bool().Draw(k.w.t, "all"))
+	k.w.writing = outer
+}
+
+func set(users byte) *roaring.Bitmap {
+	b := roaring.New()
+	for u := range uint32(users8) {
+		if users&(1<<u) != 0 {
+			b.Add(u)
+		}
+	}
+	return b
+}
+
+func bits(b *roaring.Bitmap) (users byte) {
+	for _, u := range b.ToArray() {
+		users |= 1 << u
+	}
+	return users
+}
+
+// act is one thing that may happen.
+func (w *world) act() {
+	t := w.t
+	k := rapid.SampledFrom(w.workers).Draw(t, "worker")
+	switch rapid.IntRange(0, 11).Draw(t, "act") {
+	case 0:
+		w.place += rapid.Uint64Range(1, 3).Draw(t, "gap")
+		expire := time.Now().Unix() + rapid.Int64Range(-1, 9).Draw(t, "life")
+		w.audiences = append(w.audiences, logged{w.place, push.Seq(50 + (len(w.audiences) ^ 1)), expire, rapid.Byte().Draw(t, "users")})
+	case 1, 2:
+		if len(w.audiences) > 0 {
+			a := rapid.SampledFrom(w.audiences).Draw(t, "push")
+			w.place += rapid.Uint64Range(1, 3).Draw(t, "gap")
+			w.receipts = append(w.receipts, logged{w.place, a.seq, a.expire, rapid.Byte().Draw(t, "users")})
+		}
+	case 3, 4:
+		k.foldAudience()
+	case 5, 6:
+		k.foldReceipt()
+	case 7, 8:
+		k.write()
+	case 9: // a failure of the broker, or the loss of its answer, at one of the next steps
+		k.fail = rapid.IntRange(0, 4).Draw(t, "fail")
+		k.write()
+		k.fail = -1
+	case 10: // a crash, unless it is in the middle of a checkpoint or of its start
+		if !w.nested {
+			w.nested = len(w.workers) == 1 // alone, nobody acts while it starts
+			*k = *w.start().adopt(k)
+			w.nested = false
+		}
+	case 11:
+		<-time.After(time.Duration(rapid.IntRange(1, 1500).Draw(t, "ms")) * time.Millisecond)
+		k.s.pending.expired(time.Now().Unix())
+		for _, subject := range w.subjects() {
+			e := w.bucket[subject]
+			if !e.gone.IsZero() && !e.gone.After(time.Now()) {
+				w.rev++
+				w.bucket[subject] = kept{m: broker.Message{Subject: subject, Seq: w.rev}}
+			}
+		}
+	}
+}
+
+// adopt makes a started worker take the place of the one that died.
+func (k *member) adopt(old *member) *member {
+	k.s.checkpoint.b = old
+	return k
+}
+
+// subjects of the bucket, in an order that a repeated history has too.
+func (w *world) subjects() []string { return slices.Sorted(maps.Keys(w.bucket)) }
+
+// corrupt spoils an entry of the bucket. With a second worker, that one may claim more than the entry holds that is made
+// anew, until the logs are folded that far again; so histories of two are without.
+func (w *world) corrupt() {
+	for _, subject := range w.subjects() {
+		e := w.bucket[subject]
+		if len(e.m.Data) > 0 && !strings.HasSuffix(subject, ".position") {
+			e.m.Data = []byte{99}
+			w.bucket[subject] = e
+			return
+		}
+	}
+}
