@@ -1,6 +1,9 @@
 package broker_test
 
 import (
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/carillon-push/carillon/pkg/broker"
@@ -38,4 +41,35 @@ func BenchmarkFold(b *testing.B) {
 		}
 	}
 	b.ReportMetric(records*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+}
+
+// How long writers of one message wait when so many write at once.
+func BenchmarkWrite(b *testing.B) {
+	for _, writers := range []int{1, 4, 12, 16, 100, 1000} {
+		b.Run(strconv.Itoa(writers), func(b *testing.B) {
+			br := brokertest.Start(b)
+			if err := br.EnsureApp(b.Context(), app); err != nil {
+				b.Fatal(err)
+			}
+			var n atomic.Int64
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for range writers {
+				wg.Go(func() {
+					for {
+						i := n.Add(1)
+						if i > int64(b.N) {
+							return
+						}
+						if _, err := br.Write(wire.AccountsStream(app), account(strconv.FormatInt(i, 10)).Once()); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
+		})
+	}
 }

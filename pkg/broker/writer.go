@@ -133,7 +133,12 @@ func (w *writer) handOver() {
 	close(w.queue[0].lead)
 }
 
-// commit writes the units in one batch. One conflict fails a whole batch, so then each is written by itself.
+// minBatch is from how many messages on a batch is faster than its messages one by one, pipelined: the server makes a
+// store of its own for every batch, which costs some two milliseconds where a synced message costs a sixth of one.
+const minBatch = 13
+
+// commit writes the units in one batch, or one by one where they are few. One conflict fails a whole batch, so then each
+// is written by itself.
 func (b *core) commit(stream string, units []*unit) {
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
@@ -144,6 +149,10 @@ func (b *core) commit(stream string, units []*unit) {
 	var all []Message
 	for _, u := range units {
 		all = append(all, u.msgs...)
+	}
+	if len(all) < minBatch && len(all) == len(units) {
+		b.writeEach(ctx, stream, units)
+		return
 	}
 	seqs, err := b.writeUnit(ctx, stream, all)
 	if errors.Is(err, ErrConflict) {
