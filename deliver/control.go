@@ -1,6 +1,8 @@
 package deliver
 
 import (
+	"fmt"
+
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/wire"
@@ -33,6 +35,9 @@ func (d *Deliver) end(r *broker.Request) {
 		return
 	}
 	q, err := wire.DecodeJSON[wire.EndRequest](r.Data)
+	if err == nil && q.Code.Reason() == "" {
+		err = fmt.Errorf("%d is no close code of sessions", q.Code)
+	}
 	ended := 0
 	if err == nil {
 		for _, s := range d.sessions(app, q.Ordinal) {

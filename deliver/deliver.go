@@ -6,7 +6,8 @@
 //
 // The live stream and the inbox meet without a gap: a session is registered for live pushes first, which wait; then the
 // inbox is asked, naming the last audience that was dispatched here for the shard, and answers once it has folded that
-// far. The session gets the inbox, then what waited, and a push that came both ways once.
+// far. The session gets the inbox, then what waited, and a push that came both ways once: the worker may be ahead of this
+// process, so what it had of pushes that are still to come live is remembered until they have come.
 //
 // Why a crash between any two lines is safe: sessions end with the process, and their clients log in again. What they had
 // not acknowledged is pending still; acknowledgements that were not published yet are lost, and those pushes come again,
@@ -19,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,7 +45,7 @@ type Config struct {
 	Socket socket.Config
 	// PerAccount is how many sessions one account may have here; a further one ends the oldest with 4005.
 	PerAccount int
-	// Max is how many sessions this process takes; a further one is refused with 429.
+	// Max is how many sessions this process takes, those included that are logging in; a further one is refused with 429.
 	Max int
 	// Receipts is how often acknowledgements are published.
 	Receipts time.Duration
@@ -86,6 +88,7 @@ type Deliver struct {
 	hub     *hub
 	pushes  *pushes
 	live    chan struct{} // closed when live audiences are heard
+	taken   atomic.Int64  // sessions, those included that are logging in or closing
 }
 
 // New makes a gateway that takes sessions once Run has begun.
@@ -99,8 +102,9 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 	}
 	d := &Deliver{
 		cfg: cfg, b: b, dir: directory.New(b), log: log.With("component", "deliver"),
-		apps: map[push.AppID]App{}, poller: poller, hub: newHub(b), live: make(chan struct{}),
+		apps: map[push.AppID]App{}, poller: poller, live: make(chan struct{}),
 	}
+	d.hub = newHub(d)
 	for _, a := range cfg.Apps {
 		d.apps[a.ID] = a
 	}
@@ -146,8 +150,8 @@ func (d *Deliver) Run(ctx context.Context) error {
 	g.Go(func() error { return d.dispatch(serving) })
 	g.Go(func() error { return d.receipts(serving) })
 	for app := range d.apps {
-		g.Go(func() error { return d.b.Serve(serving, wire.SessionStatusSubject(app), "", d.status) })
-		g.Go(func() error { return d.b.Serve(serving, wire.SessionEndSubject(app), "", d.end) })
+		g.Go(func() error { return d.b.Serve(serving, wire.SessionStatusSubject(app), "", nil, d.status) })
+		g.Go(func() error { return d.b.Serve(serving, wire.SessionEndSubject(app), "", nil, d.end) })
 	}
 	g.Go(func() error {
 		select { // the process's end wakes it, or the failure of one of the others

@@ -23,11 +23,16 @@ func (d *Deliver) dispatch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.hub.handled.Store(last)
 	x := dispatcher{d: d}
 	return d.b.Fold(ctx, broker.FoldConfig{
 		Stream: wire.AudiencesStream, Start: last + 1,
 		CaughtUp: func() { close(d.live) },
-		Handle:   func(m *broker.Message) error { return x.audience(ctx, m) },
+		Handle: func(m *broker.Message) error {
+			err := x.audience(ctx, m)
+			d.hub.handled.Store(m.Seq)
+			return err
+		},
 	})
 }
 
@@ -48,18 +53,31 @@ func (x *dispatcher) audience(ctx context.Context, m *broker.Message) error {
 		return nil
 	}
 	x.list = shard.audience(users, m.Seq, x.list[:0])
-	if len(x.list) == 0 {
-		return nil
+	defer clear(x.list) // not kept alive by the reused list
+	if len(x.list) > 0 {
+		if err := x.write(ctx, place.Seq); err != nil {
+			return err
+		}
 	}
-	p, err := x.fetch(ctx, place.Seq)
+	shard.wrote(place.Seq)
+	return nil
+}
+
+// write writes a push to the sessions of the list.
+func (x *dispatcher) write(ctx context.Context, seq push.Seq) error {
+	p, err := x.fetch(ctx, seq)
 	if errors.Is(err, broker.ErrNotFound) || err == nil && p.expire != 0 && p.expire <= time.Now().Unix() {
 		x.d.metrics.late.Inc() // matched when its lifetime had passed
+		return nil
+	}
+	if unreadable(err) {
+		x.d.log.Error("a push cannot be read and is left out", "push", seq, "err", err)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	x.send(place.Seq, p.frame)
+	x.send(seq, p.frame)
 	x.d.metrics.latency.Observe(time.Since(p.at).Seconds())
 	return nil
 }
@@ -69,7 +87,7 @@ func (x *dispatcher) audience(ctx context.Context, m *broker.Message) error {
 func (x *dispatcher) fetch(ctx context.Context, seq push.Seq) (*known, error) {
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		p, err := x.d.pushes.get(ctx, seq)
-		if err == nil || errors.Is(err, broker.ErrNotFound) || errors.Is(err, wire.ErrCorrupt) || errors.Is(err, wire.ErrVersion) {
+		if err == nil || errors.Is(err, broker.ErrNotFound) || unreadable(err) {
 			return p, err
 		}
 		x.d.log.Warn("fetch a push; will try again", "push", seq, "err", err)
@@ -84,14 +102,13 @@ func (x *dispatcher) fetch(ctx context.Context, seq push.Seq) (*known, error) {
 // send is the hot loop: one shared frame to every session of the list, without allocation and without waiting.
 func (x *dispatcher) send(seq push.Seq, f *socket.Frame) {
 	sent, slow := 0, 0
-	for i, s := range x.list {
+	for _, s := range x.list {
 		switch err := s.deliver(seq, f); {
 		case err == nil:
 			sent++
 		case errors.Is(err, socket.ErrTooSlow):
 			slow++
 		}
-		x.list[i] = nil // not kept alive by the reused list
 	}
 	x.d.metrics.sent.WithLabelValues(sentLive).Add(float64(sent))
 	x.d.metrics.slow.Add(float64(slow))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -14,9 +15,10 @@ import (
 
 // hub knows the shards whose users have sessions here.
 type hub struct {
-	b      *broker.Broker
-	mu     sync.RWMutex
-	shards map[shardKey]*shard
+	d       *Deliver
+	handled atomic.Uint64 // sequence in AUDIENCES up to which everything has been dispatched and written
+	mu      sync.RWMutex
+	shards  map[shardKey]*shard
 }
 
 type shardKey struct {
@@ -24,7 +26,14 @@ type shardKey struct {
 	id  push.Shard
 }
 
-func newHub(b *broker.Broker) *hub { return &hub{b: b, shards: map[shardKey]*shard{}} }
+func newHub(d *Deliver) *hub { return &hub{d: d, shards: map[shardKey]*shard{}} }
+
+func newShard(d *Deliver, app push.AppID, id push.Shard) *shard {
+	return &shard{
+		d: d, app: app, id: id, connected: roaring.New(), sessions: map[uint32]*session{}, acks: newAcks(),
+		publishing: newAcks(), publish: make(chan struct{}, 1),
+	}
+}
 
 // find gives a shard that somebody has logged in to, else nil.
 func (h *hub) find(app push.AppID, id push.Shard) *shard {
@@ -39,10 +48,7 @@ func (h *hub) shard(ctx context.Context, app push.AppID, id push.Shard) (*shard,
 	h.mu.Lock()
 	s := h.shards[shardKey{app, id}]
 	if s == nil {
-		s = &shard{
-			app: app, id: id, connected: roaring.New(), sessions: map[uint32]*session{},
-			acks: acks{}, publishing: acks{},
-		}
+		s = newShard(h.d, app, id)
 		h.shards[shardKey{app, id}] = s // before asking, so that nothing falls between
 	}
 	h.mu.Unlock()
@@ -51,14 +57,19 @@ func (h *hub) shard(ctx context.Context, app push.AppID, id push.Shard) (*shard,
 	if s.started {
 		return s, nil
 	}
-	m, err := h.b.Last(ctx, wire.AudiencesStream, wire.AudienceFilter(app, id))
-	if err != nil && !errors.Is(err, broker.ErrNotFound) {
+	m, err := h.d.b.Last(ctx, wire.AudiencesStream, wire.AudienceFilter(app, id))
+	if errors.Is(err, broker.ErrNotFound) {
+		s.started = true
+		return s, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	if err == nil {
-		s.mu.Lock()
-		s.dispatched = max(s.dispatched, m.Seq)
-		s.mu.Unlock()
+	s.mu.Lock()
+	s.dispatched = max(s.dispatched, m.Seq)
+	s.mu.Unlock()
+	if place, err := wire.ParsePushPlace(m.Subject); err == nil && m.Seq <= h.handled.Load() {
+		s.wrote(place.Seq)
 	}
 	s.started = true
 	return s, nil
@@ -91,6 +102,7 @@ func (h *hub) list() []*shard {
 
 // shard is who of one shard is connected here, and what they have acknowledged.
 type shard struct {
+	d   *Deliver
 	app push.AppID
 	id  push.Shard
 
@@ -101,31 +113,32 @@ type shard struct {
 	connected  *roaring.Bitmap     // places with a session
 	sessions   map[uint32]*session // by place: the newest, which leads to the others
 	dispatched uint64              // sequence in AUDIENCES of the last one that was dispatched here
+	written    push.Seq            // the newest push that was dispatched here and written to everybody
 
 	// Receipts, see receipts.go.
 	ackMu      sync.Mutex
-	acks       acks       // not published yet
-	publishing acks       // being published
-	published  uint64     // sequence in RECEIPTS of our last one
-	publish    sync.Mutex // held while publishing
+	acks       *acks         // not published yet
+	publishing *acks         // being published
+	published  uint64        // sequence in RECEIPTS of our last one
+	publish    chan struct{} // capacity 1: full while somebody publishes
 }
 
-// join registers a session for live pushes and gives the last audience that it will not see live. When the account has
-// more than limit sessions, surplus is the oldest.
-func (s *shard) join(se *session, limit int) (dispatched uint64, surplus *session) {
+// join registers a session for live pushes and gives the last audience that it will not see live. What the account has
+// beyond limit sessions is taken out, the newest of it first: the caller closes it.
+func (s *shard) join(se *session, limit int) (dispatched uint64, surplus []*session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	se.next = s.sessions[se.local]
 	s.sessions[se.local] = se
 	s.connected.Add(se.local)
-	n := 0
-	for o := se; o != nil; o = o.next {
-		n++
-		surplus = o
+	last := se
+	for n := 1; n < limit && last.next != nil; n++ {
+		last = last.next
 	}
-	if n <= limit {
-		surplus = nil
+	for o := last.next; o != nil; o = o.next {
+		surplus = append(surplus, o)
 	}
+	last.next = nil
 	return s.dispatched, surplus
 }
 
@@ -165,6 +178,20 @@ func (s *shard) audience(users *roaring.Bitmap, place uint64, into []*session) [
 		}
 	}
 	return into
+}
+
+// wrote notes that a push's live sessions have it: it does not come live again.
+func (s *shard) wrote(seq push.Seq) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.written = max(s.written, seq)
+}
+
+// newest is the last push that does not come live again. Audiences of a shard come in the order of their pushes.
+func (s *shard) newest() push.Seq {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.written
 }
 
 // of gives the sessions of one user.

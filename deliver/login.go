@@ -33,38 +33,52 @@ func (r *refusal) Error() string { return r.info }
 func (d *Deliver) session(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), loginWait)
 	defer cancel()
-	se, err := d.authenticate(ctx, r)
+	u, err := d.authenticate(r)
 	if err != nil {
-		d.refuse(w, err)
+		d.refuse(w, r, err)
+		return
+	}
+	if d.taken.Add(1) > int64(d.cfg.Max) {
+		d.taken.Add(-1)
+		d.refuse(w, r, &refusal{http.StatusTooManyRequests, 60007, "this gateway has as many sessions as it takes, try again"})
+		return
+	}
+	se, err := d.register(ctx, u)
+	if err != nil {
+		d.taken.Add(-1)
+		d.refuse(w, r, err)
 		return
 	}
 	dispatched, surplus := se.shard.join(se, d.cfg.PerAccount)
-	if surplus != nil {
-		surplus.close(wire.CloseTooMany)
+	for _, s := range surplus {
+		s.close(wire.CloseTooMany)
 	}
+	if err := d.begin(ctx, w, r, se, dispatched); err != nil { // else OnClose does the same
+		se.shard.leave(se)
+		d.taken.Add(-1)
+		d.refuse(w, r, err)
+	}
+}
+
+// begin fetches the inbox of a session that has joined, and makes the request its connection. After an error the poller
+// does not have the session.
+func (d *Deliver) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, se *session, dispatched uint64) error {
 	seqs, frames, err := d.inbox(ctx, se, dispatched)
 	if err != nil {
-		se.shard.leave(se)
-		d.refuse(w, err)
-		return
+		return err
 	}
 	conn, leftover, err := socket.Upgrade(w, r)
 	if err != nil {
-		se.shard.leave(se)
-		d.refuse(w, err)
-		return
+		return errors.Join(errAnswered, err)
 	}
 	adopted, err := d.poller.Adopt(conn, leftover, se)
 	if err != nil {
-		se.shard.leave(se)
-		d.log.Warn("take over a connection", "err", err)
-		return
+		return errors.Join(errAnswered, err)
 	}
 	hello := socket.NewFrame(wire.AppendHello(nil, wire.Hello{
 		Session: nuid.Next(), Heartbeat: int(d.cfg.Socket.Heartbeat / time.Second), Pending: len(seqs),
 	}))
-	err = se.goLive(adopted, append([]*socket.Frame{hello}, frames...), seqs)
-	if err == nil {
+	if se.goLive(adopted, append([]*socket.Frame{hello}, frames...), seqs) == nil {
 		d.metrics.logins.WithLabelValues(loginOK).Inc()
 		d.metrics.sent.WithLabelValues(sentInbox).Add(float64(len(frames)))
 	}
@@ -72,55 +86,67 @@ func (d *Deliver) session(w http.ResponseWriter, r *http.Request) {
 	if err := adopted.Start(); err != nil && !errors.Is(err, socket.ErrClosed) {
 		d.log.Warn("start a connection", "err", err)
 	}
+	return nil
 }
 
-// authenticate checks everything that the URL says, registers the account at its first login, and gives a session that
-// nobody knows yet.
-func (d *Deliver) authenticate(ctx context.Context, r *http.Request) (*session, error) {
+// errAnswered is for a login that failed when its request had been answered already.
+var errAnswered = errors.New("the handshake failed")
+
+// user is who logs in.
+type user struct {
+	app     push.AppID
+	account string
+	platform
+}
+
+// authenticate checks everything that the URL says.
+func (d *Deliver) authenticate(r *http.Request) (u user, err error) {
 	if err := socket.Check(r); err != nil {
-		return nil, err
+		return u, err
 	}
 	q := r.URL.Query()
 	app, err := push.ParseAppID(q.Get("sdkappid"))
 	if err != nil {
-		return nil, &refusal{http.StatusForbidden, 60012, err.Error()}
+		return u, &refusal{http.StatusForbidden, 60012, err.Error()}
 	}
 	a, known := d.apps[app]
 	account, sig := q.Get("identifier"), q.Get("usersig")
 	switch {
 	case !known:
-		return nil, &refusal{http.StatusForbidden, 60006, "sdkappid is not an app of this service"}
+		return u, &refusal{http.StatusForbidden, 60006, "sdkappid is not an app of this service"}
 	case account == "":
-		return nil, &refusal{http.StatusUnauthorized, 60004, "identifier is missing"}
+		return u, &refusal{http.StatusUnauthorized, 60004, "identifier is missing"}
 	case sig == "":
-		return nil, &refusal{http.StatusUnauthorized, 60005, "usersig is missing"}
+		return u, &refusal{http.StatusUnauthorized, 60005, "usersig is missing"}
 	}
 	if err := push.ValidAccount(account); err != nil {
-		return nil, &refusal{http.StatusForbidden, 70402, "identifier: " + err.Error()}
+		return u, &refusal{http.StatusForbidden, 70402, "identifier: " + err.Error()}
 	}
 	if _, err := usersig.Verify(sig, a.Keys, app, account, time.Now()); err != nil {
-		return nil, &refusal{http.StatusUnauthorized, sigCode(err), err.Error()}
+		return u, &refusal{http.StatusUnauthorized, sigCode(err), err.Error()}
 	}
 	p, err := parsePlatform(q.Get("platform"))
 	if err != nil {
-		return nil, &refusal{http.StatusForbidden, 70402, err.Error()}
+		return u, &refusal{http.StatusForbidden, 70402, err.Error()}
 	}
-	if d.poller.Stats().Open >= int64(d.cfg.Max) {
-		return nil, &refusal{http.StatusTooManyRequests, 60007, "this gateway has as many sessions as it takes, try again"}
-	}
+	return user{app, account, p}, nil
+}
+
+// register makes the account at its first login, and gives a session that nobody knows yet.
+func (d *Deliver) register(ctx context.Context, u user) (*session, error) {
 	if err := d.Ready(); err != nil {
 		return nil, err
 	}
-	ordinals, err := d.dir.Register(ctx, app, account)
+	ordinals, err := d.dir.Register(ctx, u.app, u.account)
 	if err != nil {
 		return nil, fmt.Errorf("log in: %w", err)
 	}
-	o := ordinals[account]
-	shard, err := d.hub.shard(ctx, app, d.b.Sharding().Shard(o))
+	o := ordinals[u.account]
+	shard, err := d.hub.shard(ctx, u.app, d.b.Sharding().Shard(o))
 	if err != nil {
 		return nil, fmt.Errorf("log in: %w", err)
 	}
-	return &session{d: d, shard: shard, local: d.b.Sharding().Local(o), platform: p, login: &login{}}, nil
+	return &session{shard: shard, local: d.b.Sharding().Local(o), platform: u.platform, login: &login{}}, nil
 }
 
 // sigCode is the contract's code for a signature that usersig refused.
@@ -167,8 +193,8 @@ func (d *Deliver) inbox(ctx context.Context, se *session, dispatched uint64) ([]
 	now := time.Now().Unix()
 	for _, seq := range waiting {
 		p, err := d.pushes.get(ctx, seq)
-		if errors.Is(err, broker.ErrNotFound) {
-			continue // its time is over, or an operator has removed it
+		if errors.Is(err, broker.ErrNotFound) || unreadable(err) {
+			continue // its time is over, an operator has removed it, or it is none
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("fetch push %d: %w", seq, err)
@@ -182,11 +208,14 @@ func (d *Deliver) inbox(ctx context.Context, se *session, dispatched uint64) ([]
 }
 
 // refuse answers a login with plain HTTP. It is the one place where errors become statuses and codes.
-func (d *Deliver) refuse(w http.ResponseWriter, err error) {
+func (d *Deliver) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var no *refusal
 	var upgrade *socket.Refusal
 	result := loginRefused
 	switch {
+	case errors.Is(r.Context().Err(), context.Canceled), errors.Is(err, errAnswered): // the client has gone, or sees its connection close
+		d.metrics.logins.WithLabelValues(loginGone).Inc()
+		return
 	case errors.As(err, &no):
 	case errors.As(err, &upgrade):
 		upgrade.SetHeaders(w.Header())

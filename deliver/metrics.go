@@ -11,11 +11,12 @@ const (
 	loginOK      = "ok"
 	loginRefused = "refused" // the client's fault
 	loginFailed  = "failed"  // ours
+	loginGone    = "gone"    // the connection ended before the session began
 
 	sentLive  = "live"
 	sentInbox = "inbox"
 
-	dropFull    = "full"    // too many pushes with unpublished receipts
+	dropFull    = "full"    // too many pushes with unpublished receipts, or too many of them unknown
 	dropUnknown = "unknown" // no push of the app
 )
 
@@ -37,7 +38,7 @@ func newMetrics(reg prometheus.Registerer, poller *socket.Poller) (*metrics, err
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
 	}
 	m := &metrics{
-		logins: counters("carillon_deliver_logins_total", "Logins, by result: ok, refused, failed.", "result"),
+		logins: counters("carillon_deliver_logins_total", "Logins, by result: ok, refused, failed, gone.", "result"),
 		sent:   counters("carillon_deliver_sent_total", "Pushes written or queued to a session, by way: live, inbox.", "way"),
 		slow:   counter("carillon_deliver_slow_total", "Sessions closed with 4003 by a live push, because they read too slowly."),
 		late:   counter("carillon_deliver_late_total", "Audiences that came when their push's lifetime had passed, or its body was gone."),

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -38,6 +39,14 @@ func newPushes(b *broker.Broker) (*pushes, error) {
 		return nil, err
 	}
 	return &pushes{b: b, cache: c}, nil
+}
+
+// held gives a push if it is here already. It never waits, and does not keep the push here longer.
+func (p *pushes) held(seq push.Seq) (*known, bool) { return p.cache.Peek(seq) }
+
+// unreadable says whether asking again is of no use: what the broker has is no push, or one of a later version.
+func unreadable(err error) bool {
+	return errors.Is(err, wire.ErrCorrupt) || errors.Is(err, wire.ErrVersion)
 }
 
 // get gives a push, broker.ErrNotFound when the broker keeps it no more.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -16,25 +15,40 @@ import (
 )
 
 // acks are receipts of one shard, by push.
-type acks map[push.Seq]*wire.Receipt
+type acks struct {
+	of      map[push.Seq]*wire.Receipt
+	strange int // how many of them are of pushes that were not here when they were acknowledged
+}
 
-// maxAcked bounds the pushes of one shard that have unpublished receipts: more than can be live in a week. Beyond it an
-// acknowledgement is dropped and counted, and its push comes again.
-const maxAcked = 4096
+func newAcks() *acks { return &acks{of: map[push.Seq]*wire.Receipt{}} }
+
+const (
+	// maxAcked bounds the pushes of one shard that have unpublished receipts: more than can be live in a week. Beyond it an
+	// acknowledgement is dropped and counted, and its push comes again.
+	maxAcked = 4096
+	// maxStrange bounds those of them that have to be looked up at the broker first. What a client has got from here is
+	// known here, so these are of pushes from before a restart, or of none: a client may acknowledge anything, and must
+	// neither keep the broker busy nor take others' room.
+	maxStrange = 256
+)
 
 // receipt gives the receipt of a push, or nil when there are too many.
-func (a acks) receipt(seq push.Seq) *wire.Receipt {
-	r := a[seq]
-	if r == nil && len(a) < maxAcked {
-		r = &wire.Receipt{Received: roaring.New(), Opened: roaring.New()}
-		a[seq] = r
+func (a *acks) receipt(seq push.Seq, strange bool) *wire.Receipt {
+	r := a.of[seq]
+	if r != nil || len(a.of) >= maxAcked || strange && a.strange >= maxStrange {
+		return r
 	}
+	if strange {
+		a.strange++
+	}
+	r = &wire.Receipt{Received: roaring.New(), Opened: roaring.New()}
+	a.of[seq] = r
 	return r
 }
 
 // merge adds a receipt that could not be published; false when there is no room for it.
-func (a acks) merge(seq push.Seq, r *wire.Receipt) bool {
-	into := a.receipt(seq)
+func (a *acks) merge(seq push.Seq, strange bool, r *wire.Receipt) bool {
+	into := a.receipt(seq, strange)
 	if into == nil {
 		return false
 	}
@@ -44,8 +58,8 @@ func (a acks) merge(seq push.Seq, r *wire.Receipt) bool {
 }
 
 // has says whether any receipt is of the user.
-func (a acks) has(local uint32) bool {
-	for _, r := range a {
+func (a *acks) has(local uint32) bool {
+	for _, r := range a.of {
 		if r.Received.Contains(local) || r.Opened.Contains(local) {
 			return true
 		}
@@ -58,7 +72,12 @@ func (d *Deliver) acknowledge(s *shard, local uint32, seqs []push.Seq, opened bo
 	s.ackMu.Lock()
 	defer s.ackMu.Unlock()
 	for _, seq := range seqs {
-		r := s.acks.receipt(seq)
+		p, here := d.pushes.held(seq)
+		if seq == 0 || here && p.app != s.app {
+			d.metrics.acksDropped.WithLabelValues(dropUnknown).Inc()
+			continue
+		}
+		r := s.acks.receipt(seq, !here)
 		switch {
 		case r == nil:
 			d.metrics.acksDropped.WithLabelValues(dropFull).Inc()
@@ -117,54 +136,71 @@ const maxReceiptBatch = 64
 
 // publishShard publishes one shard's receipts. What fails is kept for the next time.
 func (d *Deliver) publishShard(ctx context.Context, s *shard) error {
-	s.publish.Lock()
-	defer s.publish.Unlock()
+	select { // whoever publishes makes room, ctx ends it
+	case s.publish <- struct{}{}:
+		defer func() { <-s.publish }()
+	case <-ctx.Done():
+		return fmt.Errorf("wait to publish receipts: %w", ctx.Err())
+	}
 	s.ackMu.Lock()
-	s.publishing, s.acks = s.acks, acks{}
+	if len(s.acks.of) == 0 {
+		s.ackMu.Unlock()
+		return nil
+	}
+	s.publishing, s.acks = s.acks, newAcks()
 	s.ackMu.Unlock()
 	// From here on publishing is only read, by us and by settle, until it is emptied below.
 
-	var outs []outgoing
-	var failed []push.Seq
-	var errs []error
-	for seq, r := range s.publishing {
-		m, err := d.receipt(ctx, s, seq, r)
-		switch {
-		case err == nil:
-			outs = append(outs, outgoing{seq, m})
-		case errors.Is(err, errNotItsPush):
-			d.metrics.acksDropped.WithLabelValues(dropUnknown).Inc()
-		default:
-			errs, failed = append(errs, err), append(failed, seq)
-		}
-	}
-	var last uint64
-	for chunk := range slices.Chunk(outs, maxReceiptBatch) {
-		msgs := make([]broker.Message, len(chunk))
-		for i, o := range chunk {
-			msgs[i] = o.Message
-		}
-		places, err := d.b.Write(wire.ReceiptsStream, msgs...)
-		if err == nil {
-			last = places[len(places)-1]
-			continue
-		}
-		errs = append(errs, err)
-		for _, o := range chunk {
-			failed = append(failed, o.seq)
-		}
-	}
+	last, failed, err := d.write(ctx, s)
 
 	s.ackMu.Lock()
 	defer s.ackMu.Unlock()
 	for _, seq := range failed {
-		if !s.acks.merge(seq, s.publishing[seq]) {
+		_, here := d.pushes.held(seq)
+		if !s.acks.merge(seq, !here, s.publishing.of[seq]) {
 			d.metrics.acksDropped.WithLabelValues(dropFull).Inc()
 		}
 	}
-	s.publishing = acks{}
+	s.publishing = newAcks()
 	s.published = max(s.published, last)
-	return errors.Join(errs...)
+	return err
+}
+
+// write writes what a shard is publishing. It gives the last sequence, and what could not be written: once the broker has
+// failed, it is not asked for the rest.
+func (d *Deliver) write(ctx context.Context, s *shard) (last uint64, failed []push.Seq, err error) {
+	var outs []outgoing
+	for seq, r := range s.publishing.of {
+		var m broker.Message
+		if err == nil {
+			m, err = d.receipt(ctx, s, seq, r)
+		}
+		switch {
+		case err == nil:
+			outs = append(outs, outgoing{seq, m})
+		case errors.Is(err, errNotItsPush):
+			err = nil
+			d.metrics.acksDropped.WithLabelValues(dropUnknown).Inc()
+		default:
+			failed = append(failed, seq)
+		}
+	}
+	for len(outs) > 0 {
+		n := min(len(outs), maxReceiptBatch)
+		msgs := make([]broker.Message, n)
+		for i, o := range outs[:n] {
+			msgs[i] = o.Message
+		}
+		places, werr := d.b.Write(wire.ReceiptsStream, msgs...)
+		if werr != nil {
+			for _, o := range outs {
+				failed = append(failed, o.seq)
+			}
+			return last, failed, errors.Join(err, werr)
+		}
+		last, outs = places[n-1], outs[n:]
+	}
+	return last, failed, err
 }
 
 // outgoing is a receipt on its way to the broker.
@@ -179,7 +215,7 @@ var errNotItsPush = errors.New("no push of the app")
 // receipt lays a receipt out, after a look at the push that it is of.
 func (d *Deliver) receipt(ctx context.Context, s *shard, seq push.Seq, r *wire.Receipt) (broker.Message, error) {
 	p, err := d.pushes.get(ctx, seq)
-	if errors.Is(err, broker.ErrNotFound) || err == nil && p.app != s.app {
+	if errors.Is(err, broker.ErrNotFound) || unreadable(err) || err == nil && p.app != s.app {
 		return broker.Message{}, fmt.Errorf("push %d: %w", seq, errNotItsPush)
 	}
 	if err != nil {

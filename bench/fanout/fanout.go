@@ -2,10 +2,10 @@
 // bare loop of sendto(2) over as many plain sockets, and resident memory an idle session.
 //
 // Every server runs in a process of its own and so does its client, one thread under epoll, the same program for all.
-// The processes are this binary again, so that main and TestMain must call Child first. Both candidates are up at the
-// same time and take turns every few rounds, so that whatever else the machine does hits both alike. A round is one
-// message to every session; the next begins when the last client has it. Everything stays on the loopback and ends by
-// itself.
+// But for the whole service they are this binary again, so that main and TestMain must call Child first. Both candidates
+// are up at the same time and take turns every few rounds, so that whatever else the machine does hits both alike. A
+// round is one message to every session; the next begins when the last client has it. Everything stays on the loopback
+// and ends by itself.
 package fanout
 
 import (

@@ -138,10 +138,28 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-// BenchmarkFanOut is the run that Default describes; its figures are the result's, not the time of the whole.
-func BenchmarkFanOut(b *testing.B) {
+// TestCarillon shows that a message comes through the whole service to each session, once a round.
+func TestCarillon(t *testing.T) {
+	t.Parallel()
+	o := few()
+	o.Repeats, o.Candidate = 1, Carillon(o.Sessions)
+	r, err := Run(t.Context(), o)
+	if err != nil || r.Candidate.PerCPUSecond.Median <= 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// The runs that Default describes; their figures are the result's, not the time of the whole.
+func BenchmarkFanOut(b *testing.B) { benchmark(b, Default()) }
+func BenchmarkCarillon(b *testing.B) {
+	o := Default()
+	o.Candidate = Carillon(o.Sessions)
+	benchmark(b, o)
+}
+
+func benchmark(b *testing.B, o Options) {
 	for b.Loop() {
-		r, err := Run(b.Context(), Default())
+		r, err := Run(b.Context(), o)
 		if err != nil {
 			b.Fatal(err)
 		}

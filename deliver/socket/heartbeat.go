@@ -29,7 +29,7 @@ func (p *Poller) linger(c *Conn) {
 func (p *Poller) beat(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	done := p.now()
+	done := uint32(0) // not now: the clock began with New, and may have moved before this goroutine does
 	for {
 		select {
 		case <-ctx.Done():

@@ -94,8 +94,9 @@ type Broker struct {
 type core struct {
 	cfg  Config
 	log  *slog.Logger
-	nc   *nats.Conn
-	js   jetstream.JetStream
+	nc   *nats.Conn          // writes, and requests between processes
+	js   jetstream.JetStream // on nc
+	in   jetstream.JetStream // reads, on a connection of their own: a replay does not stand before a write
 	srv  *server.Server // nil when dialled
 	lock *dirLock       // nil when dialled
 
@@ -167,13 +168,26 @@ func (b *Broker) connect(ctx context.Context) error {
 		opts = append(opts, nats.UserCredentials(b.cfg.Credentials))
 	}
 	var err error
-	if b.nc, err = nats.Connect(url, opts...); err != nil {
-		return fmt.Errorf("connect to the broker at %q: %w", url, err)
+	if b.nc, b.js, err = dial(url, opts); err != nil {
+		return err
 	}
-	if b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(10*time.Second)); err != nil {
-		return fmt.Errorf("connect to the broker at %q: %w", url, err)
+	if _, b.in, err = dial(url, opts); err != nil {
+		return err
 	}
 	return b.awaitJetStream(ctx)
+}
+
+func dial(url string, opts []nats.Option) (*nats.Conn, jetstream.JetStream, error) {
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to the broker at %q: %w", url, err)
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(10*time.Second))
+	if err != nil {
+		nc.Close()
+		return nil, nil, fmt.Errorf("connect to the broker at %q: %w", url, err)
+	}
+	return nc, js, nil
 }
 
 // awaitJetStream waits for the first answer, since a cluster elects its leaders after it takes connections, and containers
@@ -249,6 +263,9 @@ func (b *Broker) Bytes(ctx context.Context) (map[string]uint64, error) {
 
 // Close ends the connection and then the embedded server. Everything that publishes or consumes must have ended before.
 func (b *Broker) Close() {
+	if b.in != nil {
+		b.in.Conn().Close()
+	}
 	if b.nc != nil {
 		b.nc.Close()
 	}
@@ -269,7 +286,7 @@ func (b *Broker) stream(ctx context.Context, name string) (jetstream.Stream, err
 	if s != nil {
 		return s, nil
 	}
-	s, err := b.js.Stream(ctx, name)
+	s, err := b.in.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("stream %s: %w", name, ErrNotFound)
 	}

@@ -86,7 +86,7 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) error {
 			occ.FilterSubjects = []string{">"}
 		}
 	}
-	cons, err := b.js.OrderedConsumer(ctx, f.cfg.Stream, occ)
+	cons, err := b.in.OrderedConsumer(ctx, f.cfg.Stream, occ)
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 	}

@@ -156,7 +156,7 @@ func (b *Broker) LastOf(ctx context.Context, stream string, subjects []string) (
 	}
 	for len(subjects) > 0 {
 		n := min(len(subjects), maxLastOf)
-		msgs, err := jetstreamext.GetLastMsgsFor(ctx, b.js, stream, subjects[:n])
+		msgs, err := jetstreamext.GetLastMsgsFor(ctx, b.in, stream, subjects[:n])
 		if err != nil {
 			return nil, fmt.Errorf("read %d subjects of %s: %w", n, stream, err)
 		}

@@ -48,7 +48,7 @@ func (b *Broker) Work(ctx context.Context, cfg WorkConfig) error {
 }
 
 func (b *Broker) workOnce(ctx context.Context, cfg WorkConfig, progress func()) error {
-	cons, err := b.js.CreateOrUpdateConsumer(ctx, cfg.Stream, jetstream.ConsumerConfig{
+	cons, err := b.in.CreateOrUpdateConsumer(ctx, cfg.Stream, jetstream.ConsumerConfig{
 		Durable: cfg.Durable, FilterSubject: cfg.Filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
 		MaxAckPending: 1, MaxDeliver: -1,
 		PriorityPolicy: jetstream.PriorityPolicyPrioritized, PriorityGroups: []string{workGroup},

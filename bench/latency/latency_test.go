@@ -1,0 +1,57 @@
+package latency
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/carillon-push/carillon/bench/fanout"
+)
+
+func TestMain(m *testing.M) {
+	fanout.Child()
+	// Children of a test under the race detector would each wait a second at their end.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func TestRun(t *testing.T) {
+	t.Parallel()
+	o := Short()
+	list, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) == 0 {
+		t.Error("no figures")
+	}
+	for _, f := range list {
+		if f.Value <= 0 {
+			t.Errorf("nothing was measured: %v", f)
+		}
+	}
+	took, _, err := measure(t.Context(), o, 2)
+	if err != nil || len(took) != o.Repeats || len(took[0]) != o.Pushes {
+		t.Errorf("times %v, %v; want those of %d pushes", took, err, o.Pushes)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	if err := Default().Validate(); err != nil {
+		t.Errorf("the default: %v", err)
+	}
+	if _, err := Run(t.Context(), Options{}); err == nil {
+		t.Error("no options were taken")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Run(ctx, Short()); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the context's end: %v", err)
+	}
+}

@@ -1,0 +1,151 @@
+// Package pending measures what it costs to remember a push for users who are offline: the offline role's entries, one a
+// shard, against one entry a user.
+//
+// Both are on an embedded broker as the service runs it, which syncs to disk before it answers. Ours is the offline role
+// itself: the clock runs from publishing the audience, as a matcher does, until a reader of the bucket has seen the entry
+// of every shard. The peer writes one message a key to a stream that keeps the last of each subject, as a key-value bucket
+// does, in the fastest durable way that the broker has: atomic batches of a thousand. Its entry holds nothing but the
+// push's number.
+package pending
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/carillon-push/carillon/bench/report"
+	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/push"
+)
+
+// Options of a run. Use Default and change what differs.
+type Options struct {
+	// Users who are offline and are to get the push.
+	Users int
+	// Repeats of either side.
+	Repeats int
+}
+
+// Default measures a million users in about two minutes, nearly all of them the peer's.
+func Default() Options { return Options{Users: 1_000_000, Repeats: 3} }
+
+// Short is a run for tests; what it measures means nothing.
+func Short() Options { return Options{Users: 3000, Repeats: 1} }
+
+// Validate says what cannot work.
+func (o Options) Validate() error {
+	if o.Users < 1 || o.Users > 1<<22 || o.Repeats < 1 {
+		return errors.New("there must be from 1 to 4194304 users, and at least 1 repeat")
+	}
+	return nil
+}
+
+const app push.AppID = 1400000001
+
+// spread is how the users stand among the app's accounts.
+type spread struct {
+	name string
+	// share is that one in so many accounts is to get the push, at random.
+	share int
+}
+
+var spreads = []spread{
+	{"all of its accounts", 1},
+	{"every other account at random", 2},
+	{"one account in ten at random", 10},
+}
+
+// audience draws n users among their accounts, by shard.
+func (s spread) audience(n int, width push.Sharding, r *rand.Rand) map[push.Shard]*roaring.Bitmap {
+	shards := map[push.Shard]*roaring.Bitmap{}
+	for i := range n {
+		// One of each share consecutive accounts, so that there are exactly n.
+		o := push.Ordinal(1 + i*s.share + r.IntN(s.share))
+		b := shards[width.Shard(o)]
+		if b == nil {
+			b = roaring.New()
+			shards[width.Shard(o)] = b
+		}
+		b.Add(width.Local(o))
+	}
+	for _, b := range shards {
+		b.RunOptimize() // as the matcher does
+	}
+	return shards
+}
+
+// cost of remembering a push.
+type cost struct{ bytes, seconds []float64 }
+
+func (c *cost) add(bytes uint64, took time.Duration) {
+	c.bytes = append(c.bytes, float64(bytes))
+	c.seconds = append(c.seconds, took.Seconds())
+}
+
+// Run measures either side in turns, each turn on a fresh broker.
+func Run(ctx context.Context, o Options) ([]report.Figure, error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("measure pending state: %w", err)
+	}
+	ours, shards := make([]cost, len(spreads)), make([]int, len(spreads))
+	var theirs cost
+	for i := range o.Repeats {
+		r := rand.New(rand.NewPCG(5, uint64(i)))
+		for j, s := range spreads {
+			err := onBroker(ctx, func(b *broker.Broker) error {
+				audience := s.audience(o.Users, b.Sharding(), r)
+				shards[j] = len(audience)
+				bytes, took, err := remember(ctx, b, audience)
+				ours[j].add(bytes, took)
+				return err
+			})
+			if err != nil {
+				return nil, fmt.Errorf("remember a push to %s: %w", s.name, err)
+			}
+		}
+		err := onBroker(ctx, func(b *broker.Broker) error {
+			bytes, took, err := entryEach(ctx, b, o.Users)
+			theirs.add(bytes, took)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("remember a push with an entry a user: %w", err)
+		}
+	}
+	var list []report.Figure
+	for j, s := range spreads {
+		of := fmt.Sprintf("pending state of a push to %s offline users, %s, against one entry a user", report.Text(float64(o.Users)), s.name)
+		list = append(list,
+			report.New(of+", bytes on the broker", "bytes", ours[j].bytes...).Under(theirs.bytes...).Times(100).
+				Noting("%d entries; as much again stands in the log of audiences, for the gateways", shards[j]),
+			report.New(of+", seconds until durable", "s", ours[j].seconds...).Under(theirs.seconds...).Times(100),
+		)
+	}
+	return list, nil
+}
+
+// onBroker runs f with an embedded broker in a directory that is removed afterwards.
+func onBroker(ctx context.Context, f func(*broker.Broker) error) (err error) {
+	dir, err := os.MkdirTemp("", "carillon-bench-")
+	if err != nil {
+		return fmt.Errorf("make a directory for the broker: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	cfg := broker.Default()
+	cfg.Dir = dir
+	b, err := broker.Open(ctx, cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if err := b.EnsureApp(ctx, app); err != nil {
+		return err
+	}
+	return f(b)
+}

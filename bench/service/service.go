@@ -1,0 +1,224 @@
+// Package service runs Carillon as an operator does: the real binary, every role in one process of its own, on free ports
+// of the loopback, durable, in a directory that is removed afterwards.
+package service
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/carillon-push/carillon/pkg/client"
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/usersig"
+)
+
+// The app that a Process has.
+const (
+	App   push.AppID = 1400000001
+	admin            = "administrator"
+	key              = "a key for measurements only"
+)
+
+// command is the package of the binary.
+const command = "github.com/carillon-push/carillon/cmd/carillon"
+
+const (
+	startWait = 30 * time.Second
+	stopWait  = 30 * time.Second
+)
+
+// Process is a running service.
+type Process struct {
+	// REST calls it as its admin. Concurrent callers share connections that stay open.
+	REST *client.REST
+	// Sessions is host:port of the users' sessions.
+	Sessions string
+
+	dir    string
+	cmd    *exec.Cmd
+	output output
+}
+
+// binary is built once for all.
+var binary = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "carillon-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for the service's binary: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "carillon")
+	if out, err := exec.Command("go", "build", "-o", path, command).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the service: %w: %s", err, bytes.TrimSpace(out))
+	}
+	return os.ReadFile(path)
+})
+
+// Start builds the service if that was not done yet, starts it, and returns when it is ready. It ends with Stop or the
+// context.
+func Start(ctx context.Context) (p *Process, err error) {
+	built, err := binary()
+	if err != nil {
+		return nil, err
+	}
+	p = &Process{output: output{ready: make(chan struct{})}}
+	if p.dir, err = os.MkdirTemp("", "carillon-bench-"); err != nil {
+		return nil, fmt.Errorf("make a directory for the service: %w", err)
+	}
+	if err = p.start(ctx, built); err != nil {
+		return nil, errors.Join(err, p.Stop())
+	}
+	return p, nil
+}
+
+func (p *Process) start(ctx context.Context, built []byte) error {
+	path := filepath.Join(p.dir, "carillon")
+	if err := os.WriteFile(path, built, 0o700); err != nil {
+		return fmt.Errorf("write the service's binary: %w", err)
+	}
+	apps, err := json.Marshal([]map[string]any{{
+		"sdkappid": App, "key": key, "admins": []string{admin},
+		"push_interval": "0s", "push_per_day": 0, "calls_per_second": 1_000_000,
+	}})
+	if err != nil {
+		return fmt.Errorf("configure the service: %w", err)
+	}
+	p.cmd = exec.CommandContext(ctx, path, "serve",
+		"--data", filepath.Join(p.dir, "data"), "--http.listen", "127.0.0.1:0", "--sessions.listen", "127.0.0.1:0",
+		"--sessions.heartbeat", "1h", "--sessions.drain", "0s", "--log.level", "warn")
+	p.cmd.Env = append(os.Environ(), "CARILLON_APPS="+string(apps))
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	p.cmd.WaitDelay = 5 * time.Second
+	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(unix.SIGTERM) }
+	if err := p.cmd.Start(); err != nil {
+		p.cmd = nil
+		return fmt.Errorf("start the service: %w", err)
+	}
+	select { // the service's own words wake it; the context or the time ends it
+	case <-p.output.ready:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the service: %w", ctx.Err())
+	case <-time.After(startWait):
+		return fmt.Errorf("the service was not ready after %v and said: %s", startWait, p.output.text())
+	}
+	p.Sessions = p.output.sessions
+	p.REST = &client.REST{
+		URL: p.output.rest, App: App, Admin: admin, Key: key,
+		HTTP: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}},
+	}
+	return nil
+}
+
+// maxSaid is how much of the service's output is kept, in bytes: what it says first is the cause of what it says later.
+const maxSaid = 64 << 10
+
+// output keeps what the service says and finds out where it is.
+type output struct {
+	mu             sync.Mutex
+	said           bytes.Buffer
+	ready          chan struct{}
+	rest, sessions string
+}
+
+// greeting is the line by which the service says that it is ready.
+var greeting = regexp.MustCompile(`Carillon is ready: REST (http://\S+), sessions ws://(\S+)\n`)
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.said.Write(b[:min(len(b), maxSaid-o.said.Len())])
+	if o.rest == "" {
+		if m := greeting.FindSubmatch(o.said.Bytes()); m != nil {
+			o.rest, o.sessions = string(m[1]), string(m[2])
+			close(o.ready)
+		}
+	}
+	return len(b), nil
+}
+
+func (o *output) text() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return strings.TrimSpace(o.said.String())
+}
+
+// Stop ends the process, waits for it, and removes its directory. Its error holds what the service has complained of.
+func (p *Process) Stop() error {
+	var err error
+	if p.REST != nil {
+		p.REST.HTTP.CloseIdleConnections()
+	}
+	if p.cmd != nil {
+		_ = p.cmd.Process.Signal(unix.SIGTERM) // it may have ended
+		kill := time.AfterFunc(stopWait, func() { _ = p.cmd.Process.Kill() })
+		err = p.cmd.Wait()
+		kill.Stop()
+		if err != nil {
+			err = fmt.Errorf("the service ended with %w and said: %s", err, p.output.text())
+		}
+	}
+	return errors.Join(err, os.RemoveAll(p.dir))
+}
+
+// CPU is what the process has used so far, user and system.
+func (p *Process) CPU() (time.Duration, error) {
+	// The clock of a process: its number's complement, and 2 for all of its threads' time (clock_getcpuclockid).
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^p.cmd.Process.Pid)<<3|2, &t); err != nil {
+		return 0, fmt.Errorf("read the service's CPU time: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
+}
+
+// RSS is the process's resident memory in bytes. A collector's slack is in it.
+func (p *Process) RSS() (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("read the service's resident memory: %w", err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "Rss:" {
+			kb, err := strconv.ParseInt(f[1], 10, 64)
+			return kb << 10, err
+		}
+	}
+	return 0, errors.New("the kernel does not tell the service's resident memory")
+}
+
+// Metric reads one metric without labels.
+func (p *Process) Metric(ctx context.Context, name string) (float64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.REST.URL+"/metrics", nil)
+	if err != nil {
+		return 0, fmt.Errorf("read the metric %s: %w", name, err)
+	}
+	resp, err := p.REST.HTTP.Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("read the metric %s: %w", name, err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if f := strings.Fields(lines.Text()); len(f) == 2 && f[0] == name {
+			return strconv.ParseFloat(f[1], 64)
+		}
+	}
+	return 0, errors.Join(fmt.Errorf("read the metric %s: the service does not have it", name), lines.Err())
+}
+
+// Sig signs for a user of the app.
+func Sig(account string) (string, error) {
+	return usersig.Sign(key, App, account, time.Now(), time.Hour, nil)
+}

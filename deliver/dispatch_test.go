@@ -1,0 +1,225 @@
+package deliver
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/broker/brokertest"
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+// witness logs in a user with the highest place: audiences are written in the order of places, so that when the witness
+// has a push, everybody else has been served.
+func (g *gateway) witness(asks <-chan ask) *phone {
+	g.t.Helper()
+	w := g.loggingIn("witness")
+	next(g.t, asks).answer(g.t)
+	return next(g.t, w)
+}
+
+func TestInboxComesBeforeWhatCameLiveMeanwhile(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	at := g.register("u", "witness")
+	asks := g.asks()
+	w := g.witness(asks)
+	one, two, three := g.kept(), g.kept(), g.kept()
+	now := g.accept(testApp, time.Now(), 0)
+	place := g.audience(one, at["witness"])
+	w.expect(one)
+
+	u := g.loggingIn("u")
+	a := next(t, asks)
+	if a.Local != at["u"] || a.Audiences != place || a.Receipts != 0 {
+		t.Errorf("asked for the inbox with %+v, want audience %d", a.InboxRequest, place)
+	}
+	for _, seq := range []push.Seq{now, two, three} {
+		g.audience(seq, at["u"], at["witness"])
+	}
+	w.expect(now, two, three)
+	a.answer(t, one, two) // the worker has folded the second meanwhile, the third not
+	p := next(t, u)
+	if p.hello.Pending != 2 {
+		t.Errorf("hello says %d pending, want 2", p.hello.Pending)
+	}
+	p.expect(one, two, now, three)
+	p.nothing()
+}
+
+// The offline worker hears of an audience before this gateway does.
+func TestInboxAheadOfTheLiveStream(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	at := g.register("u", "witness")
+	asks := g.asks()
+	w := g.witness(asks)
+	u := g.loggingIn("u")
+	a := next(t, asks)
+	one, now, two, three := g.kept(), g.accept(testApp, time.Now(), 0), g.kept(), g.kept()
+	a.answer(t, one, two)
+	p := next(t, u)
+	p.expect(one, two)
+	for _, seq := range []push.Seq{one, now, two, three} {
+		g.audience(seq, at["u"], at["witness"])
+	}
+	w.expect(one, now, two, three)
+	p.expect(now, three)
+	p.nothing()
+}
+
+// A process that has just started does not know what was dispatched before; the broker tells it.
+func TestInboxNamesAudiencesOfBefore(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t)
+	first := startOn(t, b)
+	at := first.register("u")
+	seq := first.kept()
+	place := first.audience(seq, at["u"])
+	first.stop()
+
+	g := startOn(t, b)
+	asks := g.asks()
+	u := g.loggingIn("u")
+	a := next(t, asks)
+	if a.Audiences != place {
+		t.Errorf("asked behind audience %d, want %d", a.Audiences, place)
+	}
+	a.answer(t, seq)
+	p := next(t, u)
+	p.expect(seq)
+	s := g.sessions(testApp, push.Ordinal(at["u"]))
+	if len(s) != 1 || s[0].login != nil {
+		t.Errorf("the session waits for pushes that cannot come any more: %v", s)
+	}
+}
+
+func TestInboxThatIsRefusedIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	seq, tries := g.kept(), 0
+	g.offline(func(a ask) {
+		if tries++; tries < 4 {
+			if err := a.Refuse("the logs are behind"); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+		a.answer(t, seq)
+	})
+	g.login("u").expect(seq)
+	if tries != 4 {
+		t.Errorf("asked %d times", tries)
+	}
+}
+
+// Without an offline worker a login ends with 503, and leaves nothing behind.
+func TestLoginWithoutAnOfflineWorker(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/session?"+query(t, "u").Encode(), nil)
+	for k, v := range map[string]string{
+		"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+	} {
+		r.Header.Set(k, v)
+	}
+	w := httptest.NewRecorder()
+	g.Handler().ServeHTTP(w, r)
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("HTTP %d, %v", w.Code, w.Header())
+	}
+	if n := len(g.hub.all()); n != 0 || g.taken.Load() != 0 {
+		t.Errorf("%d sessions are left, %d counted", n, g.taken.Load())
+	}
+}
+
+// What cannot be sent is left out, and what follows it comes.
+func TestPushesThatAreNotSent(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	at := g.register("u")
+	over := g.accept(testApp, time.Now().Add(-time.Hour), time.Minute)
+	other := g.accept(foreign, time.Now(), time.Hour)
+	corrupt := g.acceptRaw(testApp, []byte{1, 0xff})
+	later := g.acceptRaw(testApp, []byte{99})
+	gone := g.kept()
+	if err := g.b.Delete(t.Context(), wire.PushesStream, uint64(gone)); err != nil {
+		t.Fatal(err)
+	}
+	good := g.kept()
+	g.offline(func(a ask) { a.answer(t, over, other, corrupt, later, gone, good) })
+	p := g.login("u")
+	if p.hello.Pending != 1 {
+		t.Errorf("hello says %d pending, want 1", p.hello.Pending)
+	}
+	p.expect(good)
+	for _, seq := range []push.Seq{over, corrupt, later, gone} {
+		g.audience(seq, at["u"])
+	}
+	if _, _, err := g.b.Publish(t.Context(), broker.Message{Subject: wire.AudienceSubject(testApp, 0, 99), Data: []byte("no bitmap")}); err != nil {
+		t.Fatal(err)
+	}
+	last := g.kept()
+	g.audience(last, at["u"])
+	p.expect(last)
+	p.nothing()
+	if late := valueOf(t, g.metrics.late); late != 2 {
+		t.Errorf("%v audiences count as late, want those of the push that is over and the one that is gone", late)
+	}
+}
+
+// All sessions of an account get what comes live, and audiences of others do not reach them.
+func TestSeveralSessionsOfAnAccount(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	at := g.register("u", "v")
+	g.nothing()
+	phones := []*phone{g.login("u"), g.login("u"), g.login("v")}
+	one, two, three := g.kept(), g.kept(), g.kept()
+	g.audience(one, at["u"])
+	g.audience(two, at["u"], at["v"])
+	g.audience(three, at["v"])
+	phones[0].expect(one, two)
+	phones[1].expect(one, two)
+	phones[2].expect(two, three)
+	for _, p := range phones {
+		p.nothing()
+	}
+}
+
+// Who does not read is closed with 4003, and holds nobody up.
+func TestSlowClient(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(c *Config) { c.Socket.QueueLimit = 1 << 10 })
+	at := g.register("slow", "witness")
+	g.nothing()
+	slow, w := g.login("slow"), g.login("witness")
+	body, err := json.Marshal([]string{strings.Repeat("x", 400<<10)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; valueOf(t, g.metrics.slow) == 0; n++ {
+		if n == 100 {
+			t.Fatal("a client that does not read is never too slow")
+		}
+		data, err := wire.EncodePush(&push.Push{App: testApp, At: time.Now(), Body: body})
+		if err != nil {
+			t.Fatal(err)
+		}
+		seq := g.acceptRaw(testApp, data)
+		g.audience(seq, at["slow"], at["witness"])
+		w.expect(seq)
+	}
+	if c := slow.code(); c != wire.CloseTooSlow {
+		t.Errorf("closed with %d", c)
+	}
+	w.nothing()
+}

@@ -1,0 +1,9 @@
+package deliver
+
+import (
+	"testing"
+
+	"github.com/carillon-push/carillon/pkg/broker/brokertest"
+)
+
+func TestMain(m *testing.M) { brokertest.VerifyMain(m) }

@@ -1,0 +1,277 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	"github.com/gobwas/ws"
+	"pgregory.net/rapid"
+
+	"github.com/carillon-push/carillon/deliver/socket"
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+// sockets makes adopted connections without a gateway around them.
+type sockets struct {
+	poller *socket.Poller
+	l      net.Listener
+}
+
+func newSockets(t testing.TB) *sockets {
+	t.Helper()
+	p, err := socket.New(socket.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-done, l.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return &sockets{p, l}
+}
+
+// pair gives a session's connection and the client's end of it.
+func (s *sockets) pair(owner socket.Owner) (*socket.Conn, net.Conn, error) {
+	far, err := net.Dial("tcp4", s.l.Addr().String())
+	if err != nil {
+		return nil, nil, err
+	}
+	near, err := s.l.Accept()
+	if err != nil {
+		return nil, nil, errors.Join(err, far.Close())
+	}
+	conn, err := s.poller.Adopt(near, nil, owner)
+	return conn, far, errors.Join(err, far.SetDeadline(time.Now().Add(wait)))
+}
+
+// frameOf is a frame whose one byte names the push.
+func frameOf(seq push.Seq) *socket.Frame { return socket.NewFrame([]byte{byte(seq)}) }
+
+// drained reads the pushes that a client has got, up to the close frame that the test sends behind them.
+func drained(far io.Reader) (got []push.Seq, code ws.StatusCode, err error) {
+	for {
+		f, err := readFrame(far)
+		if err != nil {
+			return nil, 0, err
+		}
+		if f.Header.OpCode == ws.OpClose {
+			code, _ := ws.ParseCloseFrameData(f.Payload)
+			return got, code, nil
+		}
+		got = append(got, push.Seq(f.Payload[0]))
+	}
+}
+
+func testDeliver() *Deliver {
+	d := &Deliver{}
+	d.hub = newHub(d)
+	return d
+}
+
+// A log of pushes is cut by three moments of a login: it joins, the offline worker answers, it goes live. Wherever they
+// fall, the client gets the inbox in its order and then everything else that came after it had joined, each push once.
+func TestHandOver(t *testing.T) {
+	t.Parallel()
+	net := newSockets(t)
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(0, 8).Draw(t, "pushes")
+		kept := rapid.SliceOfN(rapid.Bool(), n, n).Draw(t, "kept")
+		acked := rapid.SliceOfN(rapid.Bool(), n, n).Draw(t, "acknowledged elsewhere")
+		joins := rapid.IntRange(0, n).Draw(t, "dispatched before it joins")
+		folded := rapid.IntRange(joins, n).Draw(t, "folded when the inbox is asked")
+		lives := rapid.IntRange(joins, n).Draw(t, "dispatched before it goes live")
+
+		s := newShard(testDeliver(), testApp, 0)
+		se := &session{shard: s, local: 7, login: &login{}}
+		conn, far, err := net.pair(se)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer far.Close()
+		dispatch := func(i int) {
+			seq := push.Seq(i + 1)
+			for _, o := range s.audience(roaring.BitmapOf(7), uint64(i+1), nil) {
+				if err := o.deliver(seq, frameOf(seq)); err != nil && !errors.Is(err, errTwice) {
+					t.Fatal(err)
+				}
+			}
+			s.wrote(seq)
+		}
+		for i := range joins {
+			dispatch(i)
+		}
+		if last, _ := s.join(se, 1); last != uint64(joins) {
+			t.Fatalf("joined behind %d, want %d", last, joins)
+		}
+		var inbox []push.Seq
+		var first []*socket.Frame
+		for i := range folded {
+			if kept[i] && !acked[i] {
+				inbox = append(inbox, push.Seq(i+1))
+				first = append(first, frameOf(push.Seq(i+1)))
+			}
+		}
+		for i := joins; i < lives; i++ {
+			dispatch(i)
+		}
+		if err := se.goLive(conn, first, inbox); err != nil {
+			t.Fatal(err)
+		}
+		if lives >= folded && se.login != nil {
+			t.Fatalf("%v are still expected live", se.login.inbox)
+		}
+		for i := lives; i < n; i++ {
+			dispatch(i)
+		}
+		if se.login != nil {
+			t.Fatalf("%v are still expected live when all have come", se.login.inbox)
+		}
+		want := slices.Clone(inbox)
+		for i := joins; i < n; i++ {
+			if !slices.Contains(inbox, push.Seq(i+1)) {
+				want = append(want, push.Seq(i+1))
+			}
+		}
+		if err := conn.Start(); err != nil {
+			t.Fatal(err)
+		}
+		se.close(wire.CloseNormal)
+		if got, _, err := drained(far); err != nil || !slices.Equal(got, want) {
+			t.Fatalf("got %v, %v; want %v", got, err, want)
+		}
+	})
+}
+
+// The same with everything at once: one dispatcher, and sessions that join and go live while it works.
+func TestHandOverAtOnce(t *testing.T) {
+	t.Parallel()
+	const sessions, pushes = 60, 120
+	net, s := newSockets(t), newShard(testDeliver(), testApp, 0)
+	var log struct { // what an offline worker has folded
+		sync.Mutex
+		at push.Seq
+	}
+	all := roaring.New()
+	all.AddRange(0, sessions)
+	joined := make(chan struct{}, sessions)
+	dispatched := make(chan struct{})
+	go func() {
+		defer close(dispatched)
+		var list []*session
+		for seq := push.Seq(1); seq <= pushes; seq++ {
+			log.Lock()
+			log.at = seq // ahead of the dispatcher
+			log.Unlock()
+			list = s.audience(all.Clone(), uint64(seq), list[:0])
+			for _, se := range list {
+				if err := se.deliver(seq, frameOf(seq)); err != nil && !errors.Is(err, errTwice) {
+					t.Error(err)
+				}
+			}
+			s.wrote(seq)
+			if seq%2 == 0 {
+				select { // sessions join all along, or have all joined
+				case <-joined:
+				case <-time.After(wait):
+				}
+			}
+		}
+	}()
+	var wg sync.WaitGroup
+	for i := range sessions {
+		wg.Go(func() {
+			se := &session{shard: s, local: uint32(i), login: &login{}}
+			conn, far, err := net.pair(se)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer far.Close()
+			s.join(se, 1)
+			log.Lock()
+			folded := log.at
+			log.Unlock()
+			var inbox []push.Seq
+			var first []*socket.Frame
+			for seq := push.Seq(1); seq <= folded; seq++ {
+				inbox, first = append(inbox, seq), append(first, frameOf(seq))
+			}
+			joined <- struct{}{}
+			if err := se.goLive(conn, first, inbox); err != nil {
+				t.Error(err)
+			}
+			if err := conn.Start(); err != nil {
+				t.Error(err)
+			}
+			<-dispatched
+			se.close(wire.CloseNormal)
+			got, _, err := drained(far)
+			if len(got) != pushes || err != nil {
+				t.Errorf("session %d got %d pushes, %v", i, len(got), err)
+			}
+			for j, seq := range got {
+				if seq != push.Seq(j+1) {
+					t.Errorf("session %d: push %d came as number %d", i, seq, j+1)
+					break
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// What waits for a login is bounded; the session ends with 4003 when there is a client to tell.
+func TestHoldingIsBounded(t *testing.T) {
+	t.Parallel()
+	d := testDeliver()
+	d.taken.Add(1)
+	s := newShard(d, testApp, 0)
+	se := &session{shard: s, login: &login{}}
+	s.join(se, 1)
+	f := frameOf(1)
+	for i := range maxHeld {
+		if err := se.deliver(push.Seq(i+1), f); err != nil {
+			t.Fatalf("push %d: %v", i, err)
+		}
+	}
+	if err := se.deliver(maxHeld+1, f); !errors.Is(err, socket.ErrTooSlow) {
+		t.Errorf("one more than may be held: %v", err)
+	}
+	if err := se.deliver(maxHeld+2, f); !errors.Is(err, socket.ErrClosed) {
+		t.Errorf("behind the end: %v", err)
+	}
+	if se.login.held != nil {
+		t.Error("what was held is kept")
+	}
+	conn, far, err := newSockets(t).pair(se)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	if err := se.goLive(conn, []*socket.Frame{f}, nil); !errors.Is(err, socket.ErrClosed) {
+		t.Errorf("going live: %v", err)
+	}
+	if err := conn.Start(); err != nil {
+		t.Error(err)
+	}
+	if got, code, err := drained(far); len(got) != 0 || code != ws.StatusCode(wire.CloseTooSlow) || err != nil {
+		t.Errorf("the client got %v and %d, %v", got, code, err)
+	}
+}
