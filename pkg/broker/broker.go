@@ -97,8 +97,8 @@ type core struct {
 	nc   *nats.Conn          // writes, and requests between processes
 	js   jetstream.JetStream // on nc
 	in   jetstream.JetStream // reads, on a connection of their own: a replay does not stand before a write
-	srv  *server.Server // nil when dialled
-	lock *dirLock       // nil when dialled
+	srv  *server.Server      // nil when dialled
+	lock *dirLock            // nil when dialled
 
 	mu      sync.Mutex
 	streams map[string]jetstream.Stream
