@@ -62,7 +62,7 @@ func readSkips(name string) (map[place]bool, error) {
 
 // report says whether all is well.
 func report(allowed map[place]bool) bool {
-	good, passed, skipped := true, 0, 0
+	good, passed, failed, skipped := true, 0, 0, 0
 	said := make(map[place][]string) // what each test, and each package beside its tests, printed and has not ended
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 64<<20)
@@ -82,6 +82,9 @@ func report(allowed map[place]bool) bool {
 			good = false
 		case "fail":
 			good = false
+			if e.Test != "" {
+				failed++
+			}
 			fmt.Print(strings.Join(said[at], ""))
 			delete(said, at)
 		case "pass", "skip":
@@ -114,7 +117,7 @@ func report(allowed map[place]bool) bool {
 		fmt.Println("report: no test passed")
 		return false
 	}
-	fmt.Printf("%d passed, 0 failed, %d skipped\n", passed, skipped)
+	fmt.Printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped)
 	return good
 }
 

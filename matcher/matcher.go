@@ -14,11 +14,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
-	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
@@ -26,53 +23,41 @@ import (
 
 // Config of a matcher.
 type Config struct {
-	// Apps whose shards it works on.
+	// Apps whose shards it works on, until SetApps says otherwise.
 	Apps []push.AppID
 }
 
 // Matcher works on the shards of its apps.
 type Matcher struct {
-	cfg     Config
 	b       *broker.Broker
 	log     *slog.Logger
 	metrics *metrics
-	behind  atomic.Int64 // apps not looked at and shards that are still reading their log
+	shards  *broker.ShardRunner
 }
 
 // New makes a matcher that does nothing until Run.
 func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logger) (*Matcher, error) {
-	m, err := newMetrics(reg)
+	metrics, err := newMetrics(reg)
 	if err != nil {
 		return nil, fmt.Errorf("register the matcher's metrics: %w", err)
 	}
-	w := &Matcher{cfg: cfg, b: b, log: log.With("component", "matcher"), metrics: m}
-	w.behind.Store(int64(len(cfg.Apps)))
-	return w, nil
+	m := &Matcher{b: b, log: log.With("component", "matcher"), metrics: metrics}
+	m.shards = broker.NewShardRunner(b, cfg.Apps, func(ctx context.Context, app push.AppID, id push.Shard, ready func()) error {
+		return newShard(m, app, id).run(ctx, ready)
+	})
+	return m, nil
 }
 
+// SetApps changes the apps whose shards are worked on.
+func (m *Matcher) SetApps(apps []push.AppID) { m.shards.SetApps(apps) }
+
 // Run works until ctx ends, and returns when everything that it started has ended.
-func (m *Matcher) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for _, app := range m.cfg.Apps {
-		g.Go(func() error {
-			looked := sync.OnceFunc(func() { m.behind.Add(-1) })
-			return m.b.WatchShards(ctx, app, func(ids []push.Shard) {
-				m.behind.Add(int64(len(ids)))
-				looked()
-				for _, id := range ids {
-					s := newShard(m, app, id)
-					g.Go(func() error { return s.run(ctx) })
-				}
-			})
-		})
-	}
-	return g.Wait()
-}
+func (m *Matcher) Run(ctx context.Context) error { return m.shards.Run(ctx) }
 
 // Ready says whether every shard that is known has read its log.
 func (m *Matcher) Ready() error {
-	if n := m.behind.Load(); n > 0 {
-		return fmt.Errorf("the matcher is still reading the logs of %d apps or shards", n)
+	if err := m.shards.Ready(); err != nil {
+		return fmt.Errorf("the matcher is %w", err)
 	}
 	return nil
 }

@@ -43,14 +43,14 @@ func newShard(m *Matcher, app push.AppID, id push.Shard) *shard {
 }
 
 // run folds the log, and takes pushes once it has caught up: earlier it would only keep them from a matcher that has.
-func (s *shard) run(ctx context.Context) error {
+func (s *shard) run(ctx context.Context, ready func()) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return s.m.b.Fold(ctx, broker.FoldConfig{
 			Stream: wire.UsersStream(s.app, s.id), Handle: s.fold,
 			CaughtUp: func() {
 				s.log.Info("shard is ready", "users", s.index.Users(), "bytes", s.index.Bytes())
-				s.m.behind.Add(-1)
+				ready()
 				close(s.caught)
 			},
 		})

@@ -17,12 +17,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
@@ -30,7 +27,7 @@ import (
 
 // Config of an offline worker.
 type Config struct {
-	// Apps whose shards it works on.
+	// Apps whose shards it works on, until SetApps says otherwise.
 	Apps []push.AppID
 	// Checkpoint is how often entries that receipts have changed are written; new ones are written at once.
 	Checkpoint time.Duration
@@ -53,7 +50,7 @@ type Offline struct {
 	b       *broker.Broker
 	log     *slog.Logger
 	metrics *metrics
-	behind  atomic.Int64 // apps not looked at and shards that are still reading the logs
+	shards  *broker.ShardRunner
 }
 
 // New makes a worker that does nothing until Run.
@@ -61,38 +58,27 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	m, err := newMetrics(reg)
+	metrics, err := newMetrics(reg)
 	if err != nil {
 		return nil, fmt.Errorf("register the offline worker's metrics: %w", err)
 	}
-	o := &Offline{cfg: cfg, b: b, log: log.With("component", "offline"), metrics: m}
-	o.behind.Store(int64(len(cfg.Apps)))
+	o := &Offline{cfg: cfg, b: b, log: log.With("component", "offline"), metrics: metrics}
+	o.shards = broker.NewShardRunner(b, cfg.Apps, func(ctx context.Context, app push.AppID, id push.Shard, ready func()) error {
+		return newShard(o, app, id).run(ctx, ready)
+	})
 	return o, nil
 }
 
+// SetApps changes the apps whose shards are worked on.
+func (o *Offline) SetApps(apps []push.AppID) { o.shards.SetApps(apps) }
+
 // Run works until ctx ends, and returns when everything that it started has ended.
-func (o *Offline) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for _, app := range o.cfg.Apps {
-		g.Go(func() error {
-			looked := sync.OnceFunc(func() { o.behind.Add(-1) })
-			return o.b.WatchShards(ctx, app, func(ids []push.Shard) {
-				o.behind.Add(int64(len(ids)))
-				looked()
-				for _, id := range ids {
-					s := newShard(o, app, id)
-					g.Go(func() error { return s.run(ctx) })
-				}
-			})
-		})
-	}
-	return g.Wait()
-}
+func (o *Offline) Run(ctx context.Context) error { return o.shards.Run(ctx) }
 
 // Ready says whether every shard that is known answers logins.
 func (o *Offline) Ready() error {
-	if n := o.behind.Load(); n > 0 {
-		return fmt.Errorf("the offline worker is still reading the logs of %d apps or shards", n)
+	if err := o.shards.Ready(); err != nil {
+		return fmt.Errorf("the offline worker is %w", err)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func newShard(o *Offline, app push.AppID, id push.Shard) *shard {
 }
 
 // run restores the bucket's entries, folds both logs on from there, and answers logins once it has caught up.
-func (s *shard) run(ctx context.Context) error {
+func (s *shard) run(ctx context.Context, ready func()) error {
 	if err := s.restore(ctx); err != nil {
 		return fmt.Errorf("restore the pending entries of app %d, shard %d: %w", s.app, s.id, err)
 	}
@@ -62,7 +62,7 @@ func (s *shard) run(ctx context.Context) error {
 		}
 		inbox := newInbox(s)
 		return inbox.serve(ctx, func() {
-			s.o.behind.Add(-1)
+			ready()
 			s.log.Info("shard is ready", "live_pushes", s.pending.pushes())
 		})
 	})

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/carillon-push/carillon/pkg/push"
@@ -133,46 +131,6 @@ func (b *Broker) EnsureShard(ctx context.Context, app push.AppID, shard push.Sha
 		b.log.Warn("announce a shard; workers will find it at their next look", "app", app, "shard", shard, "err", err)
 	}
 	return nil
-}
-
-// shardPoll is how often WatchShards looks by itself: only for when an announcement was lost.
-const shardPoll = 5 * time.Second
-
-// WatchShards calls found with the app's shards: first with those that are there, be it none, and then with new ones as
-// they appear, until ctx ends.
-func (b *Broker) WatchShards(ctx context.Context, app push.AppID, found func([]push.Shard)) error {
-	news := make(chan *nats.Msg, 16) // when full, what is dropped says nothing that the message before it did not
-	sub, err := b.nc.ChanSubscribe(wire.ShardSubject(app), news)
-	if err != nil {
-		return fmt.Errorf("subscribe to new shards of app %d: %w", app, err)
-	}
-	defer sub.Unsubscribe() //nolint:errcheck // the connection may be gone already
-	if err := b.nc.FlushTimeout(10 * time.Second); err != nil {
-		return fmt.Errorf("subscribe to new shards of app %d: %w", app, err)
-	}
-	tick := time.NewTicker(shardPoll)
-	defer tick.Stop()
-	seen, first := map[push.Shard]bool{}, true
-	for {
-		shards, err := b.Shards(ctx, app)
-		if err != nil && ctx.Err() == nil {
-			b.log.Warn("look for shards; will look again", "app", app, "err", err)
-		}
-		fresh := slices.DeleteFunc(shards, func(s push.Shard) bool { return seen[s] })
-		for _, s := range fresh {
-			seen[s] = true
-		}
-		if err == nil && (first || len(fresh) > 0) {
-			first = false
-			found(fresh)
-		}
-		select { // a new shard or the ticker wakes it, ctx ends it
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-news:
-		case <-tick.C:
-		}
-	}
 }
 
 // Shards lists the app's shards.
