@@ -7,7 +7,10 @@ TESTFLAGS ?=
 # The time for each fuzz target.
 FUZZTIME ?= 5s
 
-.PHONY: run build test check lint race fuzz bench demo clean help
+# Where known faults are looked up: the Go project's database, or a copy of it such as file:///var/lib/vulndb.
+VULNDB ?= https://vuln.go.dev
+
+.PHONY: run build test check lint vuln race fuzz bench demo clean help
 
 run: build ## Build and serve everything in one process, once it has pushed to itself; data stays in ./data
 	./bin/carillon serve --self-test
@@ -25,6 +28,9 @@ check: ## gofmt and go vet
 
 lint: check ## gofmt, go vet and staticcheck
 	go tool staticcheck ./...
+
+vuln: ## Look for known faults in the code that is used, dependencies and Go among it; needs VULNDB
+	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 -db $(VULNDB) ./...
 
 race: ## Run all tests under the race detector
 	go test -race $(TESTFLAGS) ./...

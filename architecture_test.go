@@ -271,8 +271,8 @@ func importName(f *ast.File, importPath string) string {
 }
 
 // onTheBroker is what a subject or the name of a stream looks like, or a format for one.
-var onTheBroker = regexp.MustCompile(`^((account|user|push|audience|receipt|inbox|shard|session|source|notify)\.\S*|` +
-	`\$(KV|JS|SYS)\..*|PUSHES|AUDIENCES|RECEIPTS|PENDING|SETTINGS|TASKS|(ACCOUNTS|USERS|HISTORY|KV)_.*)$`)
+var onTheBroker = regexp.MustCompile(`^((account|user|push|audience|receipt|inbox|shard|session|source|notify|match|rate)\.\S*|` +
+	`\$(KV|JS|SYS)\..*|PUSHES|AUDIENCES|RECEIPTS|PENDING|SETTINGS|QUOTAS|RATES|REQUESTS|TASKS|(ACCOUNTS|USERS|HISTORY|KV)_.*)$`)
 
 func TestSubjectsStandInWireOnly(t *testing.T) {
 	t.Parallel()

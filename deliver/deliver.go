@@ -2,7 +2,7 @@
 //
 // It folds AUDIENCES from the moment it starts: each audience AND the set of ordinals connected here is the list of
 // sessions to write to. It publishes receipt.<app>.<shard>.<seq>: who has received or opened a push since the last one, as
-// bitmaps. It serves session.<app>.status and session.<app>.end for its own sessions.
+// bitmaps. It serves session.<app>.status, session.<app>.end and session.<app>.connected for its own sessions.
 //
 // The live stream and the inbox meet without a gap: a session is registered for live pushes first, which wait; then the
 // inbox is asked, naming the last audience that was dispatched here for the shard, and answers once it has folded that
@@ -37,6 +37,8 @@ import (
 type App struct {
 	ID   push.AppID
 	Keys []string // of UserSigs; several are valid while a key is replaced
+	// Disabled refuses logins, and ends the sessions that there are.
+	Disabled bool
 }
 
 // Config of a gateway.
@@ -83,7 +85,7 @@ type Deliver struct {
 	dir     *directory.Directory
 	log     *slog.Logger
 	metrics *metrics
-	apps    map[push.AppID]App
+	apps    atomic.Pointer[map[push.AppID]App]
 	poller  *socket.Poller
 	hub     *hub
 	pushes  *pushes
@@ -102,12 +104,10 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 	}
 	d := &Deliver{
 		cfg: cfg, b: b, dir: directory.New(b), log: log.With("component", "deliver"),
-		apps: map[push.AppID]App{}, poller: poller, live: make(chan struct{}),
+		poller: poller, live: make(chan struct{}),
 	}
 	d.hub = newHub(d)
-	for _, a := range cfg.Apps {
-		d.apps[a.ID] = a
-	}
+	d.SetApps(cfg.Apps)
 	if d.pushes, err = newPushes(b); err != nil {
 		return nil, err
 	}
@@ -115,6 +115,20 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 		return nil, fmt.Errorf("register the gateway's metrics: %w", err)
 	}
 	return d, nil
+}
+
+// SetApps changes the apps whose users may log in. The sessions of an app that is gone or disabled end with 4001.
+func (d *Deliver) SetApps(apps []App) {
+	m := make(map[push.AppID]App, len(apps))
+	for _, a := range apps {
+		m[a.ID] = a
+	}
+	d.apps.Store(&m)
+	for _, s := range d.hub.all() {
+		if a, known := m[s.shard.app]; !known || a.Disabled {
+			s.close(wire.CloseKicked)
+		}
+	}
 }
 
 // Handler serves GET /v1/session.
@@ -149,10 +163,9 @@ func (d *Deliver) Run(ctx context.Context) error {
 	g.Go(func() error { return d.poller.Run(serving) })
 	g.Go(func() error { return d.dispatch(serving) })
 	g.Go(func() error { return d.receipts(serving) })
-	for app := range d.apps {
-		g.Go(func() error { return d.b.Serve(serving, wire.SessionStatusSubject(app), "", nil, d.status) })
-		g.Go(func() error { return d.b.Serve(serving, wire.SessionEndSubject(app), "", nil, d.end) })
-	}
+	g.Go(func() error { return d.b.Serve(serving, wire.SessionStatusFilter(), "", nil, d.status) })
+	g.Go(func() error { return d.b.Serve(serving, wire.SessionEndFilter(), "", nil, d.end) })
+	g.Go(func() error { return d.b.Serve(serving, wire.SessionConnectedFilter(), "", nil, d.connected) })
 	g.Go(func() error {
 		select { // the process's end wakes it, or the failure of one of the others
 		case <-ctx.Done():

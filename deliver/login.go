@@ -109,7 +109,7 @@ func (d *Deliver) authenticate(r *http.Request) (u user, err error) {
 	if err != nil {
 		return u, &refusal{http.StatusForbidden, 60012, err.Error()}
 	}
-	a, known := d.apps[app]
+	a, known := (*d.apps.Load())[app]
 	account, sig := q.Get("identifier"), q.Get("usersig")
 	switch {
 	case !known:
@@ -124,6 +124,9 @@ func (d *Deliver) authenticate(r *http.Request) (u user, err error) {
 	}
 	if _, err := usersig.Verify(sig, a.Keys, app, account, time.Now()); err != nil {
 		return u, &refusal{http.StatusUnauthorized, sigCode(err), err.Error()}
+	}
+	if a.Disabled {
+		return u, &refusal{http.StatusForbidden, 60016, "the app is disabled"}
 	}
 	p, err := parsePlatform(q.Get("platform"))
 	if err != nil {

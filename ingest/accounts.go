@@ -110,16 +110,22 @@ func (i *Ingest) users(ctx context.Context, app push.AppID, names []string) (map
 	return i.dir.Users(ctx, app, valid...)
 }
 
-type resultItem struct {
-	ResultCode    Code
-	ResultInfo    string
-	UserID        string
-	AccountStatus string `json:",omitempty"`
+type deletedItem struct {
+	ResultCode Code
+	ResultInfo string
+	UserID     string
 }
 
-type resultAnswer struct {
+type checkedItem struct {
+	UserID        string
+	ResultCode    Code
+	ResultInfo    string
+	AccountStatus string
+}
+
+type resultAnswer[T any] struct {
 	outcome
-	ResultItem []resultItem
+	ResultItem []T
 }
 
 // deletions is how many accounts of one request are deleted at once.
@@ -132,7 +138,7 @@ func (i *Ingest) deleteAccounts(ctx context.Context, c *call) (answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &resultAnswer{ResultItem: make([]resultItem, len(names))}
+	out := &resultAnswer[deletedItem]{ResultItem: make([]deletedItem, len(names))}
 	var g errgroup.Group // whose functions do not fail: a failure is a result
 	g.SetLimit(deletions)
 	for n, name := range names {
@@ -143,7 +149,7 @@ func (i *Ingest) deleteAccounts(ctx context.Context, c *call) (answer, error) {
 					i.log.Error("delete an account", "app", c.app.ID, "err", err)
 				}
 			}
-			out.ResultItem[n] = resultItem{ResultCode: code, ResultInfo: info, UserID: name}
+			out.ResultItem[n] = deletedItem{ResultCode: code, ResultInfo: info, UserID: name}
 			return nil
 		})
 	}
@@ -183,13 +189,13 @@ func (i *Ingest) checkAccounts(ctx context.Context, c *call) (answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &resultAnswer{ResultItem: make([]resultItem, len(names))}
+	out := &resultAnswer[checkedItem]{ResultItem: make([]checkedItem, len(names))}
 	for n, name := range names {
 		status := "NotImported"
 		if _, exists := users[name]; exists {
 			status = "Imported"
 		}
-		out.ResultItem[n] = resultItem{UserID: name, AccountStatus: status}
+		out.ResultItem[n] = checkedItem{UserID: name, AccountStatus: status}
 	}
 	return out, nil
 }

@@ -28,7 +28,7 @@ func TestSection3Accounts(t *testing.T) {
 	a.ok(login+"multiaccount_import", `{"Accounts":[""]}`).extra(t, `"FailAccounts":[""]`)
 
 	item := func(name, status string) string {
-		return fmt.Sprintf(`{"ResultCode":0,"ResultInfo":"","UserID":%q,"AccountStatus":%q}`, name, status)
+		return fmt.Sprintf(`{"UserID":%q,"ResultCode":0,"ResultInfo":"","AccountStatus":%q}`, name, status)
 	}
 	a.ok(login+"account_check", `{"CheckItem":[{"UserID":"u4"},{"UserID":"u5"},{"UserID":""},{"UserID":"u2"}]}`).extra(t, `"ResultItem":[`+
 		item("u4", "Imported")+","+item("u5", "NotImported")+","+item("", "NotImported")+","+item("u2", "Imported")+`]`)

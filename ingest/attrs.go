@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,7 +25,7 @@ func attrText(path, what, s string) error {
 
 // setAttrNames is im_set_attr_name.
 func (i *Ingest) setAttrNames(ctx context.Context, c *call) (answer, error) {
-	o, err := c.body.get("AttrNames").object()
+	o, err := slotNames(c.body.get("AttrNames"))
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +49,19 @@ func (i *Ingest) setAttrNames(ctx context.Context, c *call) (answer, error) {
 		names[uint8(slot)] = name
 	}
 	return &outcome{}, i.dir.SetAttrNames(ctx, c.app.ID, names)
+}
+
+// slotNames reads AttrNames. Clients whose language makes a list of an object with the keys 0, 1, 2… send that.
+func slotNames(v value) (object, error) {
+	items, err := v.list()
+	if err != nil {
+		return v.object()
+	}
+	o := object{path: v.path, members: make(map[string]json.RawMessage, len(items))}
+	for slot, item := range items {
+		o.members[strconv.Itoa(slot)] = item.raw
+	}
+	return o, nil
 }
 
 type attrNamesAnswer struct {
@@ -85,7 +99,11 @@ func eachUserAttrs(c *call, change func(value) (func(*push.Record), error)) ([]d
 		if changes[n].Account, err = o.get("To_Account").account(); err != nil {
 			return nil, err
 		}
-		apply, err := change(o.get("Attrs"))
+		attrs := o.get("Attrs")
+		if err := attrs.characters(); err != nil {
+			return nil, err
+		}
+		apply, err := change(attrs)
 		if err != nil {
 			return nil, err
 		}

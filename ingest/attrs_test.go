@@ -44,7 +44,9 @@ func TestSection2AttrRefusals(t *testing.T) {
 	a.ok(login+"account_import", `{"UserID":"u"}`)
 	a.ok(setNames, `{"AttrNames":{"0":"sex","1":"city"}}`)
 	a.refused(codeBodyPush, "AttrNames: missing", setNames, `{}`)
-	a.refused(codeBodyPush, "AttrNames: not an object", setNames, `{"AttrNames":["sex"]}`)
+	a.refused(codeBodyPush, "AttrNames: not an object", setNames, `{"AttrNames":"sex"}`)
+	a.refused(codeBodyPush, "AttrNames: an empty object", setNames, `{"AttrNames":[]}`)
+	a.refused(codeBodyPush, "AttrNames.10: not a slot from 0 to 9", setNames, `{"AttrNames":["a","b","c","d","e","f","g","h","i","j","k"]}`)
 	a.refused(codeBodyPush, "AttrNames: an empty object", setNames, `{"AttrNames":{}}`)
 	a.refused(codeBodyPush, "AttrNames.2: not a string", setNames, `{"AttrNames":{"2":7}}`)
 	for _, slot := range []string{"10", "-1", "01", "", "+1", "256", "sex"} {

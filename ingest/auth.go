@@ -30,7 +30,7 @@ func (i *Ingest) authenticate(q url.Values) (*tenant, string, error) {
 	if err != nil {
 		return nil, "", refuse(codeApp, err.Error())
 	}
-	t := i.tenants[app]
+	t := i.tenant(app)
 	if t == nil {
 		return nil, "", refuse(codeApp, fmt.Sprintf("sdkappid %d is no app of this service", app))
 	}

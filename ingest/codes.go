@@ -20,11 +20,12 @@ const (
 	codeNoIdentifier Code = 60004 // the identifier is missing in the URL
 	codeNoUserSig    Code = 60005 // the signature is missing in the URL
 	codeApp          Code = 60006 // sdkappid is not a known app
-	codeFrequency    Code = 60007 // this command is called too often
+	codeFrequency    Code = 60007 // this command has been called calls_per_second times in this second, counted over all processes
 	codeCommand      Code = 60009 // no such service or command
 	codeRights       Code = 60010 // the identifier is not an app admin (the push commands say 90009, the account commands 70403)
 	codeNoApp        Code = 60012 // sdkappid is missing
 	codeAccountType  Code = 60015 // an account in the body is not a string
+	codeDisabled     Code = 60016 // the app is disabled
 
 	codeExpired        Code = 70001 // the UserSig has expired
 	codeMalformedSig   Code = 70003 // the UserSig is malformed
@@ -48,7 +49,7 @@ const (
 	codeManyUsers     Code = 90018 // over 100 accounts in one request
 	codeTagLong       Code = 90020 // a tag is longer than 50 bytes
 	codeTagRepeated   Code = 90022 // a tag is repeated in the condition
-	codePushInterval  Code = 90024 // the app's last push was less than push_interval ago
+	codePushInterval  Code = 90024 // the app's last push, by whichever process, was less than push_interval ago; a repeat within the second is not refused
 	codeLifetimeRange Code = 90026 // MsgLifeTime is not in 0…604800
 	codeAttrLength    Code = 90030 // an attribute name or value is empty or longer than 50 bytes, or two slots would have one name
 	codeManyTags      Code = 90032 // over 10 tags in a condition or in one im_add_tag, or over 100 for one user
@@ -57,7 +58,8 @@ const (
 	codeTagEmpty      Code = 90040 // a tag is empty
 	codeOfflineInfo   Code = 90043 // OfflinePushInfo is malformed
 	codeLifetimeType  Code = 90044 // MsgLifeTime is not an integer
-	codePushPerDay    Code = 90047 // the app's daily quota is used up
+	codePushDisabled  Code = 90045 // the app is not enabled for push
+	codePushPerDay    Code = 90047 // the app's push_per_day are used up, counted over all processes, until midnight
 	codeNotImported   Code = 90048 // a change for an account that was never imported
 	codeInternal      Code = 91000 // internal error: try again; repeating does no harm
 	codeTooLong       Code = 93000 // the message is longer than http.message_limit
@@ -95,11 +97,14 @@ func refuse(code Code, info string) error { return &refusal{code, info} }
 // internal error, of which the caller sees no detail.
 func (f *family) code(err error) (Code, string) {
 	var refused *refusal
+	var quota *QuotaError
 	var field *fieldError
 	var condition *predicate.Error
 	switch {
 	case errors.As(err, &refused):
 		return refused.code, refused.info
+	case errors.As(err, &quota):
+		return quota.Code, quota.Detail
 	case errors.As(err, &field):
 		return f.field, field.Error()
 	case errors.As(err, &condition):

@@ -18,10 +18,14 @@ type App struct {
 	Admins []string
 	// PushInterval is the least time between two pushes; zero for none.
 	PushInterval time.Duration
-	// PushPerDay is how many pushes there may be from one midnight UTC to the next; zero for no limit.
+	// PushPerDay is how many pushes there may be from one midnight of Config.Location to the next; zero for no limit.
 	PushPerDay int
 	// CallsPerSecond of each command; zero for the contract's 100, and 200 of account_import.
 	CallsPerSecond int
+	// Disabled answers every command with 60016.
+	Disabled bool
+	// PushDisabled answers im_push with 90045.
+	PushDisabled bool
 }
 
 // String leaves out the keys.
@@ -35,6 +39,8 @@ func (a App) GoString() string { return a.String() }
 // Config of the REST contract's edge.
 type Config struct {
 	Apps []App
+	// Location has the midnight at which the day of a daily quota ends; nil for UTC.
+	Location *time.Location
 	// BodyLimit is the longest body that is read, in bytes; a longer one is answered with HTTP 413.
 	BodyLimit int64
 	// MessageLimit is the longest MsgBody, in bytes; a longer one is answered with 93000.
@@ -64,8 +70,12 @@ func (c Config) Validate() error {
 	case c.CallTimeout <= 0:
 		return fmt.Errorf("a call must be given some time, not %v", c.CallTimeout)
 	}
+	return validateApps(c.Apps)
+}
+
+func validateApps(apps []App) error {
 	seen := map[push.AppID]bool{}
-	for _, a := range c.Apps {
+	for _, a := range apps {
 		if err := a.validate(); err != nil {
 			return err
 		}

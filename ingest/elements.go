@@ -15,7 +15,7 @@ var elements = map[string]shape{
 		{"Data", optional, isText}, {"Desc", optional, isText}, {"Ext", optional, isText}, {"Sound", optional, isText},
 	},
 	"TIMSoundElem": {
-		{"Url", optional, isText}, {"UUID", required, isText}, {"Size", optional, isNumber}, {"Second", optional, isNumber},
+		{"Url", optional, isText}, {"UUID", optional, isText}, {"Size", optional, isNumber}, {"Second", optional, isNumber},
 		{"Download_Flag", optional, isFrom(2, 2)},
 	},
 	"TIMImageElem": {
@@ -26,11 +26,11 @@ var elements = map[string]shape{
 		})},
 	},
 	"TIMFileElem": {
-		{"Url", optional, isText}, {"UUID", required, isText}, {"FileSize", optional, isNumber}, {"FileName", optional, isText},
+		{"Url", optional, isText}, {"UUID", optional, isText}, {"FileSize", optional, isNumber}, {"FileName", optional, isText},
 		{"Download_Flag", optional, isFrom(2, 2)},
 	},
 	"TIMVideoFileElem": {
-		{"VideoUrl", optional, isText}, {"VideoUUID", required, isText}, {"VideoSize", optional, isNumber},
+		{"VideoUrl", optional, isText}, {"VideoUUID", optional, isText}, {"VideoSize", optional, isNumber},
 		{"VideoSecond", optional, isNumber}, {"VideoFormat", optional, isText}, {"VideoDownloadFlag", optional, isFrom(2, 2)},
 		{"ThumbUrl", optional, isText}, {"ThumbUUID", optional, isText}, {"ThumbSize", optional, isNumber},
 		{"ThumbWidth", optional, isNumber}, {"ThumbHeight", optional, isNumber}, {"ThumbFormat", optional, isText},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -26,9 +27,15 @@ func parseBody(raw []byte) (object, error) {
 	if !utf8.Valid(raw) {
 		return object{}, fmt.Errorf("the body is not UTF-8")
 	}
+	if string(bytes.TrimSpace(raw)) == "[]" {
+		raw = []byte("{}") // what a language without empty objects makes of one
+	}
 	o, err := newValue("", raw).object()
 	if err != nil {
 		return object{}, fmt.Errorf("the body is not a JSON object")
+	}
+	if tooDeep(raw) {
+		return object{}, fmt.Errorf("the body is too deep: arrays and objects in more than %d levels", maxDepth)
 	}
 	return o, nil
 }
@@ -114,7 +121,43 @@ func (v value) text() (string, error) {
 	if v.absent() || json.Unmarshal(v.raw, &s) != nil {
 		return "", v.wrong("a string")
 	}
-	return s, nil
+	return s, v.characters()
+}
+
+// characters says whether every escape in the value is a whole character. The decoder would put the same replacement for
+// each half of a pair, and so name another user or tag than was meant.
+func (v value) characters() error {
+	for raw := []byte(v.raw); ; {
+		i := bytes.IndexByte(raw, '\\')
+		if i < 0 || i+1 >= len(raw) {
+			return nil
+		}
+		r, rest := escaped(raw[i:])
+		if utf16.IsSurrogate(r) {
+			low, behind := escaped(rest)
+			if utf16.DecodeRune(r, low) == utf8.RuneError {
+				return &fieldError{v.path, "it holds half of a character"}
+			}
+			rest = behind
+		}
+		raw = rest
+	}
+}
+
+// escaped reads an escape of JSON at the start of raw, and gives its UTF-16 unit, 0 where it is none with a number, and what
+// stands behind it.
+func escaped(raw []byte) (rune, []byte) {
+	if len(raw) < 2 || raw[0] != '\\' {
+		return 0, raw
+	}
+	if raw[1] != 'u' || len(raw) < 6 {
+		return 0, raw[2:]
+	}
+	n, err := strconv.ParseUint(string(raw[2:6]), 16, 16)
+	if err != nil {
+		return 0, raw[2:]
+	}
+	return rune(n), raw[6:]
 }
 
 // account reads the name of an account. Whether it can be one is the caller's to check.

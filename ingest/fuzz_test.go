@@ -51,20 +51,3 @@ func FuzzPushBody(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkPush(b *testing.B) {
-	a := serveAPI(b, brokertest.Start(b))
-	e := echo.New()
-	a.Mount(e)
-	query := a.query(nil)
-	n := 0
-	for b.Loop() {
-		n++
-		w := httptest.NewRecorder()
-		body := pushBody(fmt.Sprintf(`,"MsgRandom":%d`, n))
-		e.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v4/"+imPush+"?"+query, strings.NewReader(body)))
-		if !strings.Contains(w.Body.String(), `"ErrorCode":0`) {
-			b.Fatal(w.Body)
-		}
-	}
-}

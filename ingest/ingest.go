@@ -10,11 +10,12 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/directory"
@@ -29,17 +30,10 @@ type Ingest struct {
 	log      *slog.Logger
 	metrics  *metrics
 	commands map[string]*command // by service/name
-	tenants  map[push.AppID]*tenant
+	tenants  atomic.Pointer[map[push.AppID]*tenant]
+	setting  sync.Mutex // held while tenants are replaced
 	failures *failures
 	now      func() time.Time
-}
-
-// tenant is an app with what is counted of it.
-type tenant struct {
-	App
-	admins map[string]bool
-	calls  map[*command]*rate.Limiter
-	quota  quota
 }
 
 // New makes an Ingest on a broker that has the apps' streams (broker.EnsureApp).
@@ -55,28 +49,19 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Location == nil {
+		cfg.Location = time.UTC
+	}
 	i := &Ingest{
 		cfg: cfg, b: b, dir: directory.New(b), log: log.With("component", "ingest"), metrics: m, failures: f,
-		commands: map[string]*command{}, tenants: map[push.AppID]*tenant{}, now: time.Now,
+		commands: map[string]*command{}, now: time.Now,
 	}
-	table := i.table()
-	for _, c := range table {
+	for _, c := range i.table() {
 		i.commands[c.service+"/"+c.name] = c
 	}
-	for _, a := range cfg.Apps {
-		t := &tenant{App: a, admins: map[string]bool{}, calls: map[*command]*rate.Limiter{}}
-		t.quota.interval, t.quota.perDay = a.PushInterval, a.PushPerDay
-		for _, admin := range a.Admins {
-			t.admins[admin] = true
-		}
-		for _, c := range table {
-			n := c.perSecond
-			if a.CallsPerSecond > 0 {
-				n = a.CallsPerSecond
-			}
-			t.calls[c] = rate.NewLimiter(rate.Limit(n), n)
-		}
-		i.tenants[a.ID] = t
+	i.setApps(cfg.Apps)
+	if err := reg.Register(quotaLeft{i}); err != nil {
+		return nil, fmt.Errorf("register the metrics of ingest: %w", err)
 	}
 	return i, nil
 }
@@ -110,7 +95,7 @@ func (i *Ingest) serve(c echo.Context) error {
 		var info string
 		code, info = family.code(err)
 		if code == family.internal {
-			i.log.Error("a request failed", "command", name, "err", err)
+			i.log.ErrorContext(r.Context(), "a request failed", "command", name, "err", err)
 		}
 		if errors.Is(err, errBodyTooLong) {
 			status = http.StatusRequestEntityTooLarge
@@ -151,10 +136,13 @@ func (i *Ingest) run(r *http.Request, service, name string) (*command, answer, e
 	if c.app, c.caller, err = i.authenticate(q); err != nil {
 		return cmd, nil, err
 	}
+	if c.app.Disabled {
+		return cmd, nil, refuse(codeDisabled, "the app is disabled")
+	}
 	if !c.app.admins[c.caller] {
 		return cmd, nil, refuse(cmd.family.rights, fmt.Sprintf("%q is no admin of app %d", c.caller, c.app.ID))
 	}
-	if !c.app.calls[cmd].AllowN(i.now(), 1) {
+	if !i.mayCall(c.app, cmd) {
 		return cmd, nil, refuse(codeFrequency, fmt.Sprintf("%s is called too often: try again in a second", name))
 	}
 	raw, err := i.read(r, cmd.family)

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -22,24 +23,14 @@ type pushAnswer struct {
 
 // push is im_push. It is accepted when the broker has it; a repeat gets the TaskId of the first.
 func (i *Ingest) push(ctx context.Context, c *call) (answer, error) {
+	if c.app.PushDisabled {
+		return nil, refuse(codePushDisabled, "the app is not enabled for push")
+	}
 	p, err := i.readPush(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	p.At = i.now()
-	data, err := wire.EncodePush(p)
-	if err != nil {
-		return nil, err
-	}
-	id := wire.PushID(p)
-	paid, err := c.app.quota.admit(id, p.At)
-	if err != nil {
-		return nil, err
-	}
-	seq, repeated, err := i.b.Publish(ctx, broker.Message{
-		Subject: wire.PushSubject(p.App, nuid.Next()), Data: data, ID: id, TTL: i.b.Retention(),
-	})
-	c.app.quota.settle(id, p.At, paid, err == nil && !repeated)
+	repeated, err := i.accept(ctx, c.app, p)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +39,58 @@ func (i *Ingest) push(ctx context.Context, c *call) (answer, error) {
 		result = pushRepeated
 	}
 	i.metrics.pushes.WithLabelValues(result).Inc()
-	return &pushAnswer{TaskId: push.NewTaskID(p.App, push.Seq(seq))}, nil
+	return &pushAnswer{TaskId: push.NewTaskID(p.App, p.Seq)}, nil
+}
+
+// repeatPause is how long a repeat waits at first for the push that it repeats; then twice as long each time.
+const (
+	repeatPause    = 5 * time.Millisecond
+	maxRepeatPause = 100 * time.Millisecond
+)
+
+// accept has the broker take a push that its app's quota admits, and sets its time and sequence; for a repeat those are the
+// first one's, but for the time. What looks like a repeat was not paid for, and can therefore not become a new push: if
+// the broker does not know the first, that is still on its way, was lost with the process that had it, or has just become
+// too old. It is then asked again, until the first is there, or is so old that this one is no repeat, and pays.
+func (i *Ingest) accept(ctx context.Context, t *tenant, p *push.Push) (repeated bool, err error) {
+	id := wire.PushID(p)
+	for pause := repeatPause; ; pause = min(2*pause, maxRepeatPause) {
+		p.At = i.now()
+		data, err := wire.EncodePush(p)
+		if err != nil {
+			return false, err
+		}
+		ticket, err := t.quota.reserve(ctx, i.limits(t), id, p.At)
+		if err != nil {
+			return false, err
+		}
+		seq, repeated, err := i.b.Publish(ctx, broker.Message{
+			Subject: wire.PushSubject(p.App, nuid.Next()), Data: data, ID: id, TTL: i.b.Retention(), RepeatOnly: ticket.repeat,
+		})
+		conflict := errors.Is(err, broker.ErrConflict)
+		if repeated || conflict || errors.Is(err, broker.ErrRefused) {
+			i.giveBack(ctx, t, ticket)
+		}
+		if !conflict {
+			p.Seq = push.Seq(seq)
+			return repeated, err
+		}
+		select { // the pause wakes it, ctx ends it
+		case <-ctx.Done():
+			return false, fmt.Errorf("wait for the push that this one repeats: %w", err)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// giveBack gives back what was paid for a push that is no new one on the broker.
+func (i *Ingest) giveBack(ctx context.Context, t *tenant, ticket ticket) {
+	if !ticket.paid {
+		return
+	}
+	if err := t.quota.giveBack(ctx, ticket); err != nil {
+		i.log.Warn("give back the quota of a push that was none; it stays used", "app", t.ID, "err", err)
+	}
 }
 
 // readPush checks the fields of an im_push. What becomes known only by accepting it, its time and sequence, is not set.
@@ -70,7 +112,8 @@ func (i *Ingest) readPush(ctx context.Context, c *call) (*push.Push, error) {
 	if p.Condition, err = i.readCondition(ctx, c); err != nil {
 		return nil, err
 	}
-	if from := c.body.get("From_Account"); !from.absent() {
+	// Clients that always send every member leave it empty.
+	if from := c.body.get("From_Account"); !from.absent() && string(from.raw) != `""` {
 		if p.Sender, err = i.readSender(ctx, c, from); err != nil {
 			return nil, err
 		}
@@ -126,7 +169,13 @@ func (i *Ingest) readMsgBody(v value) (json.RawMessage, error) {
 func (i *Ingest) readCondition(ctx context.Context, c *call) (string, error) {
 	var condition predicate.Condition // the zero value, where it is absent, is every account
 	if v := c.body.get("Condition"); !v.absent() {
-		var err error
+		if items, err := v.list(); err == nil && len(items) == 1 {
+			v = items[0] // generated clients send the one condition in a list
+		}
+		err := v.characters()
+		if err != nil {
+			return "", err
+		}
 		if condition, err = predicate.ParseCondition(v.raw); err != nil {
 			return "", err
 		}

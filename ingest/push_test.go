@@ -89,7 +89,7 @@ func TestSection2PushRefusals(t *testing.T) {
 		{"too long", body(`[{"MsgType":"TIMTextElem","MsgContent":{"Text":"` + strings.Repeat("x", 12<<10) + `"}}]`), codeTooLong, "MsgBody"},
 		{"offline info no object", pushBody(`,"OfflinePushInfo":[]`), codeOfflineInfo, "OfflinePushInfo: not an object"},
 		{"sender no account", pushBody(`,"From_Account":"nobody"`), codeSender, `"nobody"`},
-		{"sender empty", pushBody(`,"From_Account":""`), codeSender, ""},
+		{"half a character", condition(`{"TagsOr":["\ud800"]}`), codeBodyPush, "half of a character"},
 		{"sender too long", pushBody(`,"From_Account":"` + long51 + `"`), codeSender, ""},
 		{"sender no string", pushBody(`,"From_Account":1`), codeAccountType, "From_Account"},
 		{"condition no object", condition(`[]`), codeBodyPush, "Condition"},

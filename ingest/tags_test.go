@@ -74,6 +74,7 @@ func TestSection2TagRefusals(t *testing.T) {
 		a.refused(codeAccountType, "UserTags[1].To_Account", command, user(`1`, `["a"]`))
 		a.refused(codeManyUsers, "UserTags: 101", command, `{"UserTags":`+tooMany+`]}`)
 		a.refused(codeTagLong, "UserTags[1].Tags[1]: longer than 50 bytes", command, user(`"u"`, `["a","`+long51+`"]`))
+		a.refused(codeBodyPush, "UserTags[1].Tags[0]: it holds half of a character", command, user(`"u"`, `["\udfff x"]`))
 		a.refused(codeTagEmpty, "UserTags[1].Tags[0]: empty", command, user(`"u"`, `[""]`))
 		a.refused(codeNotImported, `"nobody"`, command, user(`"nobody"`, `["a"]`))
 		a.refused(codeNotImported, `"`+long51, command, user(`"`+long51+`"`, `["a"]`))

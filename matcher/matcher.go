@@ -4,6 +4,7 @@
 // It folds USERS_<app>_<shard>: user records change the index, pushes only mark their place. It publishes
 // audience.<app>.<shard>.<seq>, create-once, evaluated at or after the push's place in the log, so that every change that
 // was acknowledged before the push was accepted is seen.
+// It also answers match.<app>.<shard>: whom some predicates hold for, without a push (count.go).
 //
 // Why a crash between any two lines is safe: the index is rebuilt from the log. A push's task is acknowledged only when
 // its audience stands on the broker; a task that comes again, to this matcher or another, finds the audience there

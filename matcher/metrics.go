@@ -9,11 +9,19 @@ const (
 	resultCorrupt   = "corrupt"   // the push cannot be read, and never will be
 )
 
+// Results of a count, with resultCorrupt.
+const (
+	resultAnswered = "answered"
+	resultLate     = "late" // the log was not folded in time
+	resultBusy     = "busy" // too many were waiting for the fold
+)
+
 type metrics struct {
 	evaluations *prometheus.CounterVec
 	seconds     prometheus.Histogram
 	matched     prometheus.Counter
 	updates     prometheus.Counter
+	counts      *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -35,8 +43,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "carillon_matcher_updates_total",
 			Help: "User records folded into an index, at start from the log and then as they change.",
 		}),
+		counts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "carillon_matcher_counts_total",
+			Help: "Requests to count whom conditions hold for on a shard, by result: answered, or refused as corrupt, late (the log is behind), or busy (too many wait).",
+		}, []string{"result"}),
 	}
-	for _, c := range []prometheus.Collector{m.evaluations, m.seconds, m.matched, m.updates} {
+	for _, c := range []prometheus.Collector{m.evaluations, m.seconds, m.matched, m.updates, m.counts} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -33,12 +33,15 @@ type shard struct {
 	batch   []index.Update
 	records []push.Record // backs the batch
 	caught  chan struct{} // closed when the log has been read
+
+	waiting chan struct{} // a slot for each count that waits for the fold, see count.go
 }
 
 func newShard(m *Matcher, app push.AppID, id push.Shard) *shard {
 	return &shard{
 		m: m, app: app, id: id, log: m.log.With("app", app, "shard", id), index: index.New(),
 		records: make([]push.Record, 0, maxBatch), caught: make(chan struct{}),
+		waiting: make(chan struct{}, maxWaiting),
 	}
 }
 
@@ -50,7 +53,6 @@ func (s *shard) run(ctx context.Context, ready func()) error {
 			Stream: wire.UsersStream(s.app, s.id), Handle: s.fold,
 			CaughtUp: func() {
 				s.log.Info("shard is ready", "users", s.index.Users(), "bytes", s.index.Bytes())
-				ready()
 				close(s.caught)
 			},
 		})
@@ -65,6 +67,14 @@ func (s *shard) run(ctx context.Context, ready func()) error {
 			Stream: wire.UsersStream(s.app, s.id), Durable: wire.MatcherConsumer, Filter: wire.PushFilter(s.app),
 			Handle: s.match,
 		})
+	})
+	g.Go(func() error {
+		select { // the fold wakes it, ctx ends it
+		case <-s.caught:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		return s.counts(ctx, ready)
 	})
 	return g.Wait()
 }

@@ -38,10 +38,10 @@ func buildBinary(t *testing.T) string {
 }
 
 // serve starts `carillon serve` and waits until it says that it is ready.
-func serve(t *testing.T, bin, data string, ports [2]string) *process {
+func serve(t *testing.T, bin, data string, ports [2]string, more ...string) *process {
 	t.Helper()
-	cmd := exec.Command(bin, "serve", "--data", data, "--http.listen", ports[0], "--sessions.listen", ports[1],
-		"--receipts.interval", "20ms", "--sessions.drain", "0s")
+	cmd := exec.Command(bin, append([]string{"serve", "--data", data, "--http.listen", ports[0], "--sessions.listen", ports[1],
+		"--receipts.interval", "20ms", "--sessions.drain", "0s"}, more...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // quotas.time_zone, where the system has no time zones
 
 	"github.com/spf13/cobra"
 )
@@ -37,6 +38,6 @@ now, to whoever is online, and for up to seven days to whoever comes online late
 	for _, r := range roleCommands() {
 		c.AddCommand(r)
 	}
-	c.AddCommand(usersigCommand(), listenCommand(), demoCommand(), versionCommand())
+	c.AddCommand(usersigCommand(), listenCommand(), importCommand(), exportCommand(), demoCommand(), versionCommand())
 	return c
 }

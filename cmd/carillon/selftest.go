@@ -28,7 +28,7 @@ const (
 func selfTestPush(ctx context.Context, a *app.App, of config.App, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, selfTestWait)
 	defer cancel()
-	rest := &client.REST{URL: a.URL(), App: of.SDKAppID, Admin: of.Admins[0], Key: of.Key}
+	rest := &client.REST{URL: a.URL(), App: of.SDKAppID, Admin: of.Admins[0], Key: of.Key, HTTP: a.Client()}
 	say := func(format string, args ...any) { fmt.Fprintf(out, "self-test: "+format+"\n", args...) }
 	if err := rest.Call(ctx, "im_open_login_svc/account_import", map[string]any{"UserID": selfTestAccount}, nil); err != nil {
 		return err

@@ -28,14 +28,20 @@ func serveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		out := c.OutOrStdout()
+		// Decided once: a file that has lost its apps must not make a development app of a running service.
 		development := len(cfg.Apps) == 0
-		if development {
-			if err := app.Development(cfg); err != nil {
-				return err
+		load := func() (*config.Config, error) {
+			cfg, err := config.Load(c.Flags(), os.Environ())
+			if err == nil && development && len(cfg.Apps) == 0 {
+				err = app.Development(cfg)
 			}
+			return cfg, err
 		}
-		return run(c.Context(), cfg, app.Roles(), func(ctx context.Context, a *app.App) error {
+		if cfg, err = load(); err != nil {
+			return err
+		}
+		out := c.OutOrStdout()
+		return run(c.Context(), cfg, load, app.Roles(), func(ctx context.Context, a *app.App) error {
 			if selfTest {
 				if err := selfTestPush(ctx, a, cfg.Apps[0], out); err != nil {
 					return fmt.Errorf("self-test: %w", err)
@@ -61,7 +67,8 @@ func roleCommands() []*cobra.Command {
 		c := &cobra.Command{Use: string(r), Short: about[r], Args: cobra.NoArgs}
 		config.RegisterFlags(c.Flags())
 		c.RunE = func(c *cobra.Command, _ []string) error {
-			cfg, err := config.Load(c.Flags(), os.Environ())
+			load := func() (*config.Config, error) { return config.Load(c.Flags(), os.Environ()) }
+			cfg, err := load()
 			if err != nil {
 				return err
 			}
@@ -71,15 +78,16 @@ func roleCommands() []*cobra.Command {
 			if len(cfg.Apps) == 0 {
 				return errors.New("no apps are configured: set apps, the same in every process")
 			}
-			return run(c.Context(), cfg, []app.Role{r}, func(context.Context, *app.App) error { return nil })
+			return run(c.Context(), cfg, load, []app.Role{r}, func(context.Context, *app.App) error { return nil })
 		}
 		cs = append(cs, c)
 	}
 	return cs
 }
 
-// run serves until ctx ends; started is called when every role is ready, and its error ends the process.
-func run(ctx context.Context, cfg *config.Config, roles []app.Role, started func(context.Context, *app.App) error) error {
+// run serves until ctx ends, with the apps that load gives at each SIGHUP; started is called when every role is ready, and
+// its error ends the process.
+func run(ctx context.Context, cfg *config.Config, load func() (*config.Config, error), roles []app.Role, started func(context.Context, *app.App) error) error {
 	log := newLog(os.Stderr, cfg.Log)
 	a, err := app.New(ctx, cfg, roles, log)
 	if err != nil {
@@ -97,6 +105,7 @@ func run(ctx context.Context, cfg *config.Config, roles []app.Role, started func
 		if err := started(ctx, a); err != nil && ctx.Err() == nil {
 			cancel(err)
 		}
+		reloadOnSignal(ctx, a, cfg, load, log)
 	}()
 	return <-done
 }

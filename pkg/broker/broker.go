@@ -29,8 +29,12 @@ import (
 
 // Errors that callers tell apart.
 var (
-	// ErrConflict is returned by Publish and Write when the subject's last sequence is not the expected one.
+	// ErrConflict is returned by Publish and Write when the subject's last sequence is not the expected one, and for a
+	// message that may only be a repeat and is none.
 	ErrConflict = errors.New("the subject has changed")
+	// ErrRefused is returned by Publish when it is certain that the message is not in its stream. After any error but this
+	// and ErrConflict it may be there.
+	ErrRefused = errors.New("the broker refuses the message")
 	// ErrNotFound is returned by Last and Get when there is no such message.
 	ErrNotFound = errors.New("no such message")
 	// ErrUnavailable is returned by Request when nobody serves the subject.

@@ -30,6 +30,8 @@ type Message struct {
 	Expect *uint64
 	// ID, on messages to a stream, makes a repeat within the stream's duplicate window the same message.
 	ID string
+	// RepeatOnly, on messages with an ID, is ErrConflict unless the broker knows the ID: it never becomes a new message.
+	RepeatOnly bool
 	// TTL, on messages to a stream, is the message's own lifetime; zero for the stream's.
 	TTL time.Duration
 }
@@ -60,6 +62,10 @@ func (m *Message) nats() *nats.Msg {
 	if m.ID != "" {
 		out.Header[jetstream.MsgIDHeader] = []string{m.ID}
 	}
+	if m.RepeatOnly {
+		// The broker looks for the ID before it compares the last message's, which is never this.
+		out.Header[jetstream.ExpectedLastMsgIDHeader] = []string{"a repeat only"}
+	}
 	if m.TTL > 0 {
 		out.Header[jetstream.MsgTTLHeader] = []string{max(m.TTL, time.Second).Truncate(time.Second).String()}
 	}
@@ -80,12 +86,13 @@ func header(h nats.Header) map[string]string {
 }
 
 // Publish puts one message into its stream and gives its sequence. For a repeat of an ID that is the first one's, and
-// repeated is true. The error is ErrConflict when Expect does not hold.
+// repeated is true. The error is ErrConflict when Expect or RepeatOnly does not hold, ErrRefused when the broker refuses
+// the message for another reason.
 func (b *Broker) Publish(ctx context.Context, m Message) (seq uint64, repeated bool, err error) {
 	err = b.guarded("publish "+m.Subject, func() error {
 		ack, err := b.js.PublishMsg(ctx, m.nats())
 		if err != nil {
-			return fmt.Errorf("publish to %s: %w", m.Subject, asConflict(err))
+			return fmt.Errorf("publish to %s: %w", m.Subject, asRefused(asConflict(err)))
 		}
 		seq, repeated = ack.Sequence, ack.Duplicate
 		return nil
@@ -93,11 +100,33 @@ func (b *Broker) Publish(ctx context.Context, m Message) (seq uint64, repeated b
 	return seq, repeated, err
 }
 
-// asConflict makes the broker's refusal of an expected sequence ErrConflict, and leaves any other error.
+// Codes of the broker that its client has no names for.
+const (
+	codeWrongLastID jetstream.ErrorCode = 10070 // the last message has not the expected id
+	codeIDInProcess jetstream.ErrorCode = 10158 // the first message of this id is not in the stream yet
+)
+
+// asConflict makes the broker's refusal of what a message expects ErrConflict, and leaves any other error.
 func asConflict(err error) error {
 	var api *jetstream.APIError
-	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || isWrongLastSequence(api)) {
+	if !errors.As(err, &api) {
+		return err
+	}
+	switch api.ErrorCode {
+	case jetstream.JSErrCodeStreamWrongLastSequence, codeWrongLastID, codeIDInProcess:
 		return ErrConflict
+	}
+	if isWrongLastSequence(api) {
+		return ErrConflict
+	}
+	return err
+}
+
+// asRefused marks any other answer of the broker's, as against none.
+func asRefused(err error) error {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return err
 }

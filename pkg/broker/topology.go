@@ -21,6 +21,10 @@ func (b *Broker) streamConfig(s wire.Stream) jetstream.StreamConfig {
 		Name: s.Name, Subjects: s.Subjects, MaxAge: s.MaxAge, Duplicates: s.Duplicates, Replicas: b.cfg.Replicas,
 		AllowDirect: true, AllowMsgTTL: s.PerMessageTTL, AllowAtomicPublish: s.Batches,
 	}
+	cfg.AllowMsgCounter = s.Counters
+	if s.Memory {
+		cfg.Storage = jetstream.MemoryStorage
+	}
 	if s.LastOnly {
 		cfg.MaxMsgsPerSubject = 1
 	}

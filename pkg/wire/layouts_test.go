@@ -63,6 +63,10 @@ var (
 	recodePending = recoder(within(DecodePending), EncodePending)
 	recodeReceipt = recoder(within(DecodeReceipt), EncodeReceipt)
 
+	recodeMatchReply = recoder(within(DecodeMatchReply), EncodeMatchReply)
+
+	recodeMatchRequest = recoder(DecodeMatchRequest, sure(EncodeMatchRequest))
+	recodeQuota        = recoder(DecodeQuota, sure(EncodeQuota))
 	recodePosition     = recoder(DecodePosition, sure(EncodePosition))
 	recodeInboxRequest = recoder(DecodeInboxRequest, sure(EncodeInboxRequest))
 	recodeInbox        = recoder(DecodeInbox, sure(EncodeInbox))
@@ -87,6 +91,8 @@ func layouts() []layout {
 		{name: "bitmap-runs", sample: must(EncodeBitmap(mixed)), recode: recodeBitmap},
 		{name: "pending", sample: must(EncodePending(Pending{Expire: 1700000120, Users: few})), recode: recodePending, versioned: true},
 		{name: "position", sample: EncodePosition(Position{Audiences: 300, Receipts: 1 << 40}), recode: recodePosition, versioned: true},
+		{name: "quota", sample: EncodeQuota(sampleQuota()), recode: recodeQuota, versioned: true},
+		{name: "quota-new", sample: EncodeQuota(Quota{}), recode: recodeQuota, versioned: true},
 		{name: "receipt", sample: must(EncodeReceipt(Receipt{Received: few, Opened: roaring.BitmapOf(7)})), recode: recodeReceipt, versioned: true},
 		{name: "inbox-request", sample: EncodeInboxRequest(InboxRequest{Local: width - 1, Audiences: 300, Receipts: 7}), recode: recodeInboxRequest, versioned: true},
 		{name: "inbox", sample: EncodeInbox([]push.Seq{41, 42, 1 << 40}), recode: recodeInbox, versioned: true},
@@ -94,6 +100,10 @@ func layouts() []layout {
 		{name: "status-request", sample: EncodeJSON(StatusRequest{Ordinals: []push.Ordinal{1, 1 << 40}}), recode: recodeJSON[StatusRequest]},
 		{name: "status-reply", sample: EncodeJSON(StatusReply{Sessions: []SessionStatus{{Ordinal: 7, Platform: "Web"}}}), recode: recodeJSON[StatusReply]},
 		{name: "end-request", sample: EncodeJSON(EndRequest{Ordinal: 7, Code: CloseKicked}), recode: recodeJSON[EndRequest]},
+		{name: "match-request", sample: EncodeMatchRequest(MatchRequest{Folded: 300, Predicates: []string{"all", `(tag "vip")`}}), recode: recodeMatchRequest, versioned: true},
+		{name: "match-reply", sample: must(EncodeMatchReply(MatchReply{Counts: []uint64{3, width, 0}, Users: few})), recode: recodeMatchReply, versioned: true},
+		{name: "connected-request", sample: EncodeJSON(ConnectedRequest{Shard: 3}), recode: recodeJSON[ConnectedRequest]},
+		{name: "push-request", sample: EncodeJSON(PushRequest{NUID: "NUID", Digest: []byte{1, 0xff}}), recode: recodeJSON[PushRequest]},
 		{name: "end-reply", sample: EncodeJSON(EndReply{Ended: 2}), recode: recodeJSON[EndReply]},
 	}
 }
@@ -102,6 +112,11 @@ func sampleRecord() push.Record {
 	r := push.Record{Account: "a.*>\x00\xff😀", Tags: []string{"\x00", "*.>", "vip", "团购"}}
 	r.Attrs[0], r.Attrs[3], r.Attrs[push.AttrSlots-1] = "Shenzhen", "深圳", "\xfe"
 	return r
+}
+
+func sampleQuota() Quota {
+	const at = 1700000000123456789
+	return Quota{Day: 19675, Used: 42, Last: at, Payments: []Payment{{PaymentKey(PushID(samplePush())), at - 1}, {1<<64 - 1, at}}}
 }
 
 func samplePush() *push.Push {
@@ -213,6 +228,44 @@ func TestDecodePushRefuses(t *testing.T) {
 		"no JSON":             `{`,
 	} {
 		if got, err := DecodePush(append(appendBytes([]byte{1}, meta), "[]"...), 1); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)
+		}
+	}
+}
+
+func TestDecodeQuotaRefuses(t *testing.T) {
+	t.Parallel()
+	huge := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}
+	for name, b := range map[string][]byte{
+		"a day beyond an int64":    append(append([]byte{1}, huge...), 0, 0, 0),
+		"more payments than bytes": {1, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8, 0},
+		"too many payments":        append([]byte{1, 0, 0, 0, 0x81, 0x20}, make([]byte, 9*(MaxPayments+1))...),
+		"a payment cut off":        append([]byte{1, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8}, 0x80),
+	} {
+		if got, err := DecodeQuota(b); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)
+		}
+	}
+}
+
+func TestDecodeMatchRefuses(t *testing.T) {
+	t.Parallel()
+	for name, b := range map[string][]byte{
+		"more predicates than bytes": {1, 0, 9, 1, 'a'},
+		"too many predicates":        append([]byte{1, 0, 0x81, 0x08}, make([]byte, MaxPredicates+1)...),
+		"a predicate cut off":        {1, 0, 1, 3, 'a'},
+	} {
+		if got, err := DecodeMatchRequest(b); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)
+		}
+	}
+	empty := must(EncodeBitmap(roaring.New()))
+	for name, b := range map[string][]byte{
+		"a count beyond the shard": appendBytes([]byte{1, 1, 0x81, 0x80, 0x40}, empty),
+		"no bitmap":                {1, 1, 0, 0},
+		"more counts than bytes":   {1, 9, 1},
+	} {
+		if got, err := DecodeMatchReply(b, width); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)
 		}
 	}

@@ -129,6 +129,21 @@ func TestBitmapRoundTrips(t *testing.T) {
 	})
 }
 
+func TestQuotaRoundTrips(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		natural := rapid.Int64Min(0)
+		q := Quota{natural.Draw(t, "day"), rapid.IntMin(0).Draw(t, "used"), natural.Draw(t, "last"), nil}
+		for range rapid.IntRange(0, 5).Draw(t, "payments") {
+			q.Payments = append(q.Payments, Payment{rapid.Uint64().Draw(t, "push"), natural.Draw(t, "at")})
+		}
+		got, err := DecodeQuota(EncodeQuota(q))
+		if err != nil || got.Day != q.Day || got.Used != q.Used || got.Last != q.Last || !slices.Equal(got.Payments, q.Payments) {
+			t.Fatalf("quota: %+v, %v, want %+v", got, err, q)
+		}
+	})
+}
+
 func TestInboxRoundTrips(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -161,7 +176,11 @@ func FuzzDecodeReceipt(f *testing.F) { fuzzLayout(f, "receipt", recodeReceipt) }
 
 func FuzzDecodePending(f *testing.F) { fuzzLayout(f, "p", recodePending, recodePosition) }
 
+func FuzzDecodeQuota(f *testing.F) { fuzzLayout(f, "quota", recodeQuota) }
+
 func FuzzInbox(f *testing.F) { fuzzLayout(f, "inbox", recodeInbox, recodeInboxRequest) }
+
+func FuzzMatch(f *testing.F) { fuzzLayout(f, "match", recodeMatchRequest, recodeMatchReply) }
 
 func FuzzDecodeBitmap(f *testing.F) { fuzzLayout(f, "bitmap", recodeBitmap) }
 

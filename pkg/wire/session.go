@@ -39,7 +39,12 @@ type EndReply struct {
 	Ended int `json:"ended"`
 }
 
-// EncodeJSON lays out one of the messages of this file.
+// ConnectedRequest asks who of a shard is connected. The answer is a bitmap of their places (EncodeBitmap).
+type ConnectedRequest struct {
+	Shard push.Shard `json:"shard"`
+}
+
+// EncodeJSON lays out one of the messages that are JSON.
 func EncodeJSON(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -48,7 +53,7 @@ func EncodeJSON(v any) []byte {
 	return b
 }
 
-// DecodeJSON reads one of the messages of this file.
+// DecodeJSON reads one of the messages that are JSON.
 func DecodeJSON[T any](b []byte) (T, error) {
 	var v T
 	if err := json.Unmarshal(b, &v); err != nil {

@@ -14,10 +14,15 @@ const (
 	PushesStream    = "PUSHES"
 	AudiencesStream = "AUDIENCES"
 	ReceiptsStream  = "RECEIPTS"
+	RatesStream     = "RATES"
 	PendingBucket   = "PENDING"
 	SettingsBucket  = "SETTINGS"
+	QuotasBucket    = "QUOTAS"
+	RequestsBucket  = "REQUESTS"
 	PendingStream   = "KV_" + PendingBucket
 	SettingsStream  = "KV_" + SettingsBucket
+	QuotasStream    = "KV_" + QuotasBucket
+	RequestsStream  = "KV_" + RequestsBucket
 )
 
 // AccountsStream holds the app's accounts; a message's sequence is the account's ordinal.
@@ -53,6 +58,10 @@ type Stream struct {
 	Batches bool
 	// Duplicates is the window in which a message id is recognised.
 	Duplicates time.Duration
+	// Memory keeps the stream in the broker's memory: nothing waits for a disk, and a restart of the broker empties it.
+	Memory bool
+	// Counters makes each subject a number that is added to.
+	Counters bool
 	// Source, when set, is copied into this stream by a durable consumer.
 	Source *Source
 }
@@ -65,6 +74,9 @@ type Source struct {
 
 // DuplicateWindow is the contract's second in which a repeated push is the same push.
 const DuplicateWindow = time.Second
+
+// RateWindow is how long the count of a second's calls is kept: longer than the clocks of processes differ.
+const RateWindow = 10 * time.Second
 
 // Accounts is the stream of the app's accounts: written once a subject, kept for ever.
 func Accounts(app push.AppID) Stream {
@@ -87,6 +99,7 @@ func Fixed(retention time.Duration) []Stream {
 		{Name: PushesStream, Subjects: []string{"push.>"}, PerMessageTTL: true, MaxAge: retention, Duplicates: DuplicateWindow},
 		{Name: AudiencesStream, Subjects: []string{"audience.>"}, MaxAge: retention},
 		{Name: ReceiptsStream, Subjects: []string{"receipt.>"}, MaxAge: retention, Batches: true},
+		{Name: RatesStream, Subjects: []string{"rate.>"}, MaxAge: RateWindow, LastOnly: true, Memory: true, Counters: true},
 	}
 }
 
@@ -97,12 +110,17 @@ type Bucket struct {
 	PerMessageTTL bool
 }
 
+// RequestWindow is how long an idempotency key is recognised.
+const RequestWindow = 24 * time.Hour
+
 // Buckets are the buckets that every installation has. An entry of PENDING has what is left of its push's lifetime as
 // its own TTL.
 func Buckets() []Bucket {
 	return []Bucket{
 		{Name: PendingBucket, MaxAge: push.MaxLifetime * time.Second, PerMessageTTL: true},
 		{Name: SettingsBucket},
+		{Name: QuotasBucket},
+		{Name: RequestsBucket, MaxAge: RequestWindow},
 	}
 }
 

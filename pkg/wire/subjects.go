@@ -106,6 +106,16 @@ func AttrNamesSubject(app push.AppID) string {
 	return "$KV." + SettingsBucket + "." + app.String() + ".attrs"
 }
 
+// QuotaSubject is the subject of the key `<app>.push` in the QUOTAS bucket: what the app's pushes have used up.
+func QuotaSubject(app push.AppID) string {
+	return "$KV." + QuotasBucket + "." + app.String() + ".push"
+}
+
+// RateSubject counts the calls of a command of the app in one second: `rate.<app>.<command>.<unix second>`.
+func RateSubject(app push.AppID, command string, second int64) string {
+	return fmt.Sprintf("rate.%d.%s.%d", app, command, second)
+}
+
 // PushPlace is what the last tokens of an audience, receipt or pending subject say.
 type PushPlace struct {
 	App   push.AppID
@@ -134,6 +144,11 @@ func InboxSubject(app push.AppID, shard push.Shard) string {
 	return fmt.Sprintf("inbox.%d.%d", app, shard)
 }
 
+// MatchSubject is where a matcher of the shard is asked whom predicates hold for (request and reply).
+func MatchSubject(app push.AppID, shard push.Shard) string {
+	return fmt.Sprintf("match.%d.%d", app, shard)
+}
+
 // ShardSubject announces that the app has a new shard, so that workers need not wait for their next look at the streams.
 func ShardSubject(app push.AppID) string { return "shard." + app.String() }
 
@@ -143,7 +158,19 @@ func SessionStatusSubject(app push.AppID) string { return "session." + app.Strin
 // SessionEndSubject tells every gateway to end an ordinal's sessions (scatter and gather).
 func SessionEndSubject(app push.AppID) string { return "session." + app.String() + ".end" }
 
-// ParseSessionSubject gives back the app of a SessionStatusSubject or SessionEndSubject.
+// SessionStatusFilter matches SessionStatusSubject of every app.
+func SessionStatusFilter() string { return "session.*.status" }
+
+// SessionEndFilter matches SessionEndSubject of every app.
+func SessionEndFilter() string { return "session.*.end" }
+
+// SessionConnectedSubject asks every gateway which users of a shard have sessions there (scatter and gather).
+func SessionConnectedSubject(app push.AppID) string { return "session." + app.String() + ".connected" }
+
+// SessionConnectedFilter matches SessionConnectedSubject of every app.
+func SessionConnectedFilter() string { return "session.*.connected" }
+
+// ParseSessionSubject gives back the app of one of the session subjects.
 func ParseSessionSubject(subject string) (push.AppID, error) {
 	f := strings.Split(subject, ".")
 	if len(f) != 3 || f[0] != "session" {

@@ -33,7 +33,7 @@ func TestSubjectsRoundTrip(t *testing.T) {
 				t.Fatalf("%s: %+v, %v", subject, got, err)
 			}
 		}
-		for _, subject := range []string{SessionStatusSubject(app), SessionEndSubject(app)} {
+		for _, subject := range []string{SessionStatusSubject(app), SessionEndSubject(app), SessionConnectedSubject(app)} {
 			if got, err := ParseSessionSubject(subject); err != nil || got != app {
 				t.Fatalf("%s: %d, %v, want %d", subject, got, err, app)
 			}
@@ -59,6 +59,7 @@ func TestSubjectsAreWithinTheirFilters(t *testing.T) {
 		{Fixed(0)[0].Subjects[0], PushSubject(app, "nuid")},
 		{Fixed(0)[1].Subjects[0], AudienceSubject(app, shard, 42)},
 		{Fixed(0)[2].Subjects[0], ReceiptSubject(app, shard, 42)},
+		{Fixed(0)[3].Subjects[0], RateSubject(app, "im_push", 1700000000)},
 	} {
 		if !matches(c.filter, c.subject) {
 			t.Errorf("%s does not match %s", c.filter, c.subject)

@@ -8,9 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,10 +19,10 @@ import (
 	"github.com/carillon-push/carillon/cmd/internal/config"
 	"github.com/carillon-push/carillon/deliver"
 	"github.com/carillon-push/carillon/ingest"
+	"github.com/carillon-push/carillon/ingest/native"
 	"github.com/carillon-push/carillon/matcher"
 	"github.com/carillon-push/carillon/offline"
 	"github.com/carillon-push/carillon/pkg/broker"
-	"github.com/carillon-push/carillon/pkg/push"
 )
 
 // Role is a part of the service that can run alone.
@@ -46,10 +45,12 @@ type App struct {
 	log   *slog.Logger
 	b     *broker.Broker
 	reg   *prometheus.Registry
-	roles []role // in the order in which they stop
+	roles []role                     // in the order in which they stop
+	apps  []func([]config.App) error // take over another list of apps, a role each
 
-	http, sessions         *http.Server
-	httpAddr, sessionsAddr net.Listener // sessions nil without the deliver role
+	rest, sessions, admins *server // nil for what this process does not serve
+	cert                   *certificate
+	stopping               atomic.Bool
 }
 
 // role is a part of the process that runs.
@@ -62,6 +63,7 @@ type role struct {
 // New opens the broker, makes the roles and binds the listeners, so that Addr is known and a port that is taken is an
 // error here. The app must be Run or Closed.
 func New(ctx context.Context, cfg *config.Config, roles []Role, log *slog.Logger) (*App, error) {
+	log = slog.New(requestLog{log.Handler()})
 	a := &App{cfg: cfg, log: log.With("component", "app"), reg: prometheus.NewRegistry()}
 	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := a.open(ctx, roles, log); err != nil {
@@ -83,103 +85,60 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 	if err != nil {
 		return err
 	}
-	for _, app := range a.cfg.Apps {
-		if err := a.b.EnsureApp(ctx, app.SDKAppID); err != nil {
-			return err
-		}
+	if err := a.ensureApps(ctx, a.cfg.Apps); err != nil {
+		return err
 	}
-	handler := newHandler(a)
+	metrics, err := NewMetrics(a.reg)
+	if err != nil {
+		return err
+	}
+	handler := newHandler(a.cfg.HTTP.Origins(), a.log)
 	// In the order in which they stop: what publishes before what folds it.
 	if slices.Contains(roles, Ingest) {
-		i, err := ingest.New(a.ingestConfig(), a.b, a.reg, log)
+		i, err := ingest.New(ingestConfig(a.cfg), a.b, a.reg, log)
+		if err != nil {
+			return err
+		}
+		n, err := native.New(nativeConfig(a.cfg, i), a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
 		i.Mount(handler)
+		n.Mount(handler)
+		a.apps = append(a.apps,
+			func(apps []config.App) error { return n.SetApps(nativeApps(apps)) },
+			func(apps []config.App) error { return i.SetApps(ingestApps(apps)) })
 	}
 	if slices.Contains(roles, Deliver) {
-		d, err := deliver.New(a.deliverConfig(), a.b, a.reg, log)
+		d, err := deliver.New(deliverConfig(a.cfg), a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
 		a.roles = append(a.roles, role{Deliver, d.Run, d.Ready})
-		a.sessions = &http.Server{
-			Handler: d.Handler(), ReadHeaderTimeout: a.cfg.Sessions.HandshakeTimeout, ReadTimeout: a.cfg.Sessions.HandshakeTimeout,
-			IdleTimeout: a.cfg.Sessions.HandshakeTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		}
-		if a.sessionsAddr, err = net.Listen("tcp", a.cfg.Sessions.Listen); err != nil {
-			return fmt.Errorf("listen for sessions: %w", err)
+		a.apps = append(a.apps, func(apps []config.App) error { d.SetApps(deliverApps(apps)); return nil })
+		if a.sessions, err = newServer(ctx, a.sessionsServer(d.Handler()), metrics, a.log); err != nil {
+			return err
 		}
 	}
 	if slices.Contains(roles, Matcher) {
-		m, err := matcher.New(matcher.Config{Apps: a.appIDs()}, a.b, a.reg, log)
+		m, err := matcher.New(matcher.Config{Apps: appIDs(a.cfg.Apps)}, a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
 		a.roles = append(a.roles, role{Matcher, m.Run, m.Ready})
+		a.apps = append(a.apps, func(apps []config.App) error { m.SetApps(appIDs(apps)); return nil })
 	}
 	if slices.Contains(roles, Offline) {
 		cfg := offline.Default()
-		cfg.Apps = a.appIDs()
+		cfg.Apps = appIDs(a.cfg.Apps)
 		o, err := offline.New(cfg, a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
 		a.roles = append(a.roles, role{Offline, o.Run, o.Ready})
+		a.apps = append(a.apps, func(apps []config.App) error { o.SetApps(appIDs(apps)); return nil })
 	}
-	a.http = &http.Server{
-		Handler: handler, ReadHeaderTimeout: a.cfg.HTTP.ReadTimeout, ReadTimeout: a.cfg.HTTP.ReadTimeout, IdleTimeout: time.Minute,
-		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	if a.httpAddr, err = net.Listen("tcp", a.cfg.HTTP.Listen); err != nil {
-		return fmt.Errorf("listen for REST: %w", err)
-	}
-	return nil
-}
-
-// maxHeader bounds a request's header in bytes; a UserSig of the largest kind fits.
-const maxHeader = 32 << 10
-
-func (a *App) appIDs() []push.AppID {
-	ids := make([]push.AppID, len(a.cfg.Apps))
-	for i, app := range a.cfg.Apps {
-		ids[i] = app.SDKAppID
-	}
-	return ids
-}
-
-func (a *App) ingestConfig() ingest.Config {
-	cfg := ingest.Default()
-	cfg.BodyLimit, cfg.MessageLimit = a.cfg.HTTP.BodyLimit, a.cfg.HTTP.MessageLimit
-	for _, app := range a.cfg.Apps {
-		cfg.Apps = append(cfg.Apps, ingest.App{
-			ID: app.SDKAppID, Keys: app.VerifyKeys(), Admins: app.Admins, PushInterval: app.PushInterval,
-			PushPerDay: app.PushPerDay, CallsPerSecond: app.CallsPerSecond,
-		})
-	}
-	return cfg
-}
-
-func (a *App) deliverConfig() deliver.Config {
-	cfg := deliver.Default()
-	s := a.cfg.Sessions
-	cfg.Socket.Heartbeat, cfg.Socket.QueueLimit, cfg.Socket.FrameLimit = s.Heartbeat, s.Queue, s.FrameLimit
-	cfg.PerAccount, cfg.Max, cfg.Drain, cfg.Receipts = s.PerAccount, s.Max, s.Drain, a.cfg.Receipts.Interval
-	for _, app := range a.cfg.Apps {
-		cfg.Apps = append(cfg.Apps, deliver.App{ID: app.SDKAppID, Keys: app.VerifyKeys()})
-	}
-	return cfg
-}
-
-// URL of the REST interface.
-func (a *App) URL() string { return "http://" + a.httpAddr.Addr().String() }
-
-// SessionsURL is the base of the sessions, empty without the deliver role.
-func (a *App) SessionsURL() string {
-	if a.sessionsAddr == nil {
-		return ""
-	}
-	return "ws://" + a.sessionsAddr.Addr().String()
+	return a.bind(ctx, handler, slices.Contains(roles, Ingest), metrics)
 }
 
 // Broker of the process.
@@ -191,17 +150,6 @@ const (
 	loginWait   = time.Second
 )
 
-// shutdown stops taking connections and waits for those that are in use. Those that never sent a request, or take too
-// long, are cut: whoever waits there repeats the call, which does no harm.
-func shutdown(s *http.Server, wait time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), wait)
-	defer cancel()
-	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return s.Close()
-}
-
 // Run serves until ctx ends or a role fails, and returns when everything has ended and the broker is closed. It stops
 // taking requests and sessions first; then the roles end, those that publish before those that fold what they publish.
 func (a *App) Run(ctx context.Context) error {
@@ -209,17 +157,15 @@ func (a *App) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var servers errgroup.Group
-	serve := func(s *http.Server, l net.Listener) {
-		servers.Go(func() error {
-			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				cancel(fmt.Errorf("serve %s: %w", l.Addr(), err))
-			}
-			return nil
-		})
-	}
-	serve(a.http, a.httpAddr)
-	if a.sessions != nil {
-		serve(a.sessions, a.sessionsAddr)
+	for _, s := range []*server{a.rest, a.sessions, a.admins} {
+		if s != nil {
+			servers.Go(func() error {
+				if err := s.serve(); err != nil {
+					cancel(err)
+				}
+				return nil
+			})
+		}
 	}
 	stops := make([]func(), len(a.roles))
 	for i, r := range a.roles {
@@ -235,14 +181,12 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	a.log.Info("stopping")
-	err := shutdown(a.http, requestWait)
-	if a.sessions != nil {
-		err = errors.Join(err, shutdown(a.sessions, loginWait))
-	}
+	a.stopping.Store(true)
+	err := errors.Join(a.rest.shutdown(requestWait), a.sessions.shutdown(loginWait))
 	for _, stop := range stops {
 		stop()
 	}
-	err = errors.Join(err, servers.Wait())
+	err = errors.Join(err, a.admins.shutdown(requestWait), servers.Wait())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}
@@ -251,10 +195,8 @@ func (a *App) Run(ctx context.Context) error {
 
 // Close lets go of what New opened. Run does it by itself.
 func (a *App) Close() {
-	for _, l := range []net.Listener{a.httpAddr, a.sessionsAddr} {
-		if l != nil {
-			_ = l.Close() // it may be closed already
-		}
+	for _, s := range []*server{a.rest, a.sessions, a.admins} {
+		s.close()
 	}
 	if a.b != nil {
 		a.b.Close()

@@ -23,7 +23,10 @@ const (
 // Development gives a configuration without apps the development app, whose random key is kept under data. It is refused
 // where others than this machine could reach it.
 func Development(cfg *config.Config) error {
-	for name, address := range map[string]string{"http.listen": cfg.HTTP.Listen, "sessions.listen": cfg.Sessions.Listen} {
+	for name, address := range map[string]string{"http.listen": cfg.HTTP.Listen, "sessions.listen": cfg.Sessions.Listen, "admin.listen": cfg.Admin.Listen} {
+		if address == "" {
+			continue // admin.listen, when it is http.listen's too
+		}
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)

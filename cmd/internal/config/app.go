@@ -21,7 +21,35 @@ type App struct {
 	PushPerDay int `mapstructure:"push_per_day"`
 	// CallsPerSecond is zero for the contract's own limits.
 	CallsPerSecond int `mapstructure:"calls_per_second"`
+	// Disabled refuses every call and login, and ends the sessions that there are.
+	Disabled bool `mapstructure:"disabled"`
+	// PushDisabled refuses pushes alone.
+	PushDisabled bool     `mapstructure:"push_disabled"`
+	APIKeys      []APIKey `mapstructure:"api_keys" json:"-"`
 }
+
+// APIKey lets a program call the native interface.
+type APIKey struct {
+	Name  string   `mapstructure:"name"`
+	Key   string   `mapstructure:"key" json:"-"`
+	Roles []string `mapstructure:"roles"`
+}
+
+// String leaves out the key, and so does everything that package fmt makes of an APIKey.
+func (k APIKey) String() string { return fmt.Sprintf("{name: %s, roles: %q}", k.Name, k.Roles) }
+
+// GoString is String.
+func (k APIKey) GoString() string { return k.String() }
+
+// Roles of an API key.
+const (
+	RoleRead  = "read"  // every GET
+	RolePush  = "push"  // push, and what read may
+	RoleAdmin = "admin" // everything
+)
+
+// minAPIKey is how long an API key is at least, in bytes: it is all that a caller proves itself with.
+const minAPIKey = 16
 
 // VerifyKeys are all keys with which a UserSig of the app may be signed, the current one first.
 func (a App) VerifyKeys() []string { return append([]string{a.Key}, a.Keys...) }
@@ -44,6 +72,9 @@ var appKeys = []Key{
 	{"push_interval", time.Second, "The least time between two pushes. 0s: no limit.", durations(0, 24*time.Hour)},
 	{"push_per_day", 100, "Pushes a day. 0: no limit.", atLeast(0)},
 	{"calls_per_second", 0, "Calls a second of each command. 0: the limits of the contract, 100 for most commands.", atLeast(0)},
+	{"disabled", false, "Refuse every call and login of the app, and end its sessions.", nil},
+	{"push_disabled", false, "Refuse the app's pushes alone.", nil},
+	{"api_keys", []APIKey{}, "Bearer keys of the native interface, each with a name, a key of at least 16 bytes (or sha256: and its hash), and roles out of read, push and admin.", nil},
 }
 
 // AppKeys describes the keys of one element of apps, for the documentation.
@@ -81,6 +112,7 @@ func validateApps(apps []App) (faults Faults) {
 				faults.add(fmt.Sprintf("%skeys[%d]", at, j), "a key must not be empty; leave it out")
 			}
 		}
+		faults = append(faults, validateAPIKeys(at, a.APIKeys)...)
 		if len(a.Admins) == 0 {
 			faults.add(at+"admins", "every app needs at least one account that may call the REST interface")
 		}
@@ -90,6 +122,27 @@ func validateApps(apps []App) (faults Faults) {
 				faults.add(name, "%q is no account: %v", admin, err)
 			} else if !utf8.ValidString(admin) {
 				faults.add(name, "%q is not UTF-8, so that no UserSig can be for it", admin)
+			}
+		}
+	}
+	return faults
+}
+
+func validateAPIKeys(at string, keys []APIKey) (faults Faults) {
+	for i, k := range keys {
+		name := fmt.Sprintf("%sapi_keys[%d].", at, i)
+		if k.Name == "" {
+			faults.add(name+"name", "every API key needs one, to be told from others in the log")
+		}
+		if len(k.Key) < minAPIKey {
+			faults.add(name+"key", "an API key has at least %d bytes", minAPIKey)
+		}
+		if len(k.Roles) == 0 {
+			faults.add(name+"roles", "every API key needs one of %s, %s and %s", RoleRead, RolePush, RoleAdmin)
+		}
+		for j, r := range k.Roles {
+			if r != RoleRead && r != RolePush && r != RoleAdmin {
+				faults.add(fmt.Sprintf("%sroles[%d]", name, j), "%q is none of %s, %s and %s", r, RoleRead, RolePush, RoleAdmin)
 			}
 		}
 	}

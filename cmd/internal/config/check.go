@@ -33,6 +33,13 @@ func address(v any) string {
 	return ""
 }
 
+func timeZone(v any) string {
+	if _, err := time.LoadLocation(v.(string)); err != nil {
+		return describe(v) + " is not a time zone such as UTC or Asia/Shanghai"
+	}
+	return ""
+}
+
 func optional(c check) check {
 	return func(v any) string {
 		if v.(string) == "" {
@@ -117,6 +124,31 @@ func servers(v any) string {
 		u, err := url.Parse(s)
 		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
 			return fmt.Sprintf("number %d of the addresses in it is not one such as nats://10.0.0.1:4222", i+1)
+		}
+	}
+	return ""
+}
+
+// split is the elements of a list separated by commas.
+func split(list string) (elements []string) {
+	for e := range strings.SplitSeq(list, ",") {
+		if e = strings.TrimSpace(e); e != "" {
+			elements = append(elements, e)
+		}
+	}
+	return elements
+}
+
+// origins allows a list of what a browser sends as Origin, separated by commas, or * for every one.
+func origins(v any) string {
+	all := split(v.(string))
+	for _, o := range all {
+		u, err := url.Parse(o)
+		if o == "*" && len(all) == 1 {
+			continue
+		}
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || o != u.Scheme+"://"+u.Host || u.Hostname() == "" || strings.Contains(o, "*") {
+			return describe(o) + " is not an origin such as https://console.example or http://localhost:3000, nor * alone"
 		}
 	}
 	return ""

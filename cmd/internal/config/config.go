@@ -20,10 +20,12 @@ type Config struct {
 	Data      string    `mapstructure:"data"`
 	HTTP      HTTP      `mapstructure:"http"`
 	Sessions  Sessions  `mapstructure:"sessions"`
+	Admin     Admin     `mapstructure:"admin"`
 	Receipts  Receipts  `mapstructure:"receipts"`
 	NATS      NATS      `mapstructure:"nats"`
 	Sharding  Sharding  `mapstructure:"sharding"`
 	Retention Retention `mapstructure:"retention"`
+	Quotas    Quotas    `mapstructure:"quotas"`
 	Log       Log       `mapstructure:"log"`
 	// Apps may be empty: what is to become of that is the caller's choice.
 	Apps []App `mapstructure:"apps"`
@@ -31,11 +33,22 @@ type Config struct {
 
 // HTTP is the operators' side. Limits are in bytes.
 type HTTP struct {
-	Listen       string        `mapstructure:"listen"`
-	BodyLimit    int64         `mapstructure:"body_limit"`
-	MessageLimit int           `mapstructure:"message_limit"`
-	ReadTimeout  time.Duration `mapstructure:"read_timeout"`
+	Listen         string        `mapstructure:"listen"`
+	BodyLimit      int64         `mapstructure:"body_limit"`
+	MessageLimit   int           `mapstructure:"message_limit"`
+	ReadTimeout    time.Duration `mapstructure:"read_timeout"`
+	WriteTimeout   time.Duration `mapstructure:"write_timeout"`
+	MaxConnections int           `mapstructure:"max_connections"`
+	CORSOrigins    string        `mapstructure:"cors_origins"`
+	TLSCert        string        `mapstructure:"tls_cert"`
+	TLSKey         string        `mapstructure:"tls_key"`
 }
+
+// Origins are those of CORSOrigins.
+func (h HTTP) Origins() []string { return split(h.CORSOrigins) }
+
+// TLS says whether REST is served over HTTPS.
+func (h HTTP) TLS() bool { return h.TLSCert != "" }
 
 // Sessions is the users' side. Queue and FrameLimit are in bytes.
 type Sessions struct {
@@ -46,7 +59,13 @@ type Sessions struct {
 	Queue            int           `mapstructure:"queue"`
 	FrameLimit       int           `mapstructure:"frame_limit"`
 	HandshakeTimeout time.Duration `mapstructure:"handshake_timeout"`
+	MaxHandshakes    int           `mapstructure:"max_handshakes"`
 	Drain            time.Duration `mapstructure:"drain"`
+}
+
+// Admin is the side of who runs the service.
+type Admin struct {
+	Listen string `mapstructure:"listen"`
 }
 
 // Receipts is how acknowledgements are gathered.
@@ -76,10 +95,25 @@ type Retention struct {
 	Pushes time.Duration `mapstructure:"pushes"`
 }
 
+// Quotas is how the apps' quotas are counted.
+type Quotas struct {
+	TimeZone string `mapstructure:"time_zone"`
+}
+
+// Location is the time zone, which Validate has checked.
+func (q Quotas) Location() *time.Location {
+	l, err := time.LoadLocation(q.TimeZone)
+	if err != nil {
+		return time.UTC
+	}
+	return l
+}
+
 // Log is how the process reports.
 type Log struct {
 	Level  string `mapstructure:"level"`
 	Format string `mapstructure:"format"`
+	Access string `mapstructure:"access"`
 }
 
 // Default is the configuration of a process for which nothing was set.

@@ -106,6 +106,8 @@ func convert(from, to reflect.Value) (any, error) {
 			}
 		}
 		return nil, fmt.Errorf("%s is not a duration such as 60s", describe(from.Interface()))
+	case to.Kind() == reflect.Bool:
+		return nil, fmt.Errorf("%s is neither true nor false", describe(from.Interface()))
 	case to.CanInt(), to.CanUint():
 		return convertInteger(from, to)
 	case to.Kind() == reflect.String:

@@ -31,10 +31,15 @@ const envPrefix = "CARILLON_"
 var keys = []Key{
 	{"data", "data", "The directory of the embedded broker's files and of the development app's key.", notEmpty},
 
-	{"http.listen", "127.0.0.1:8080", "The address of the REST interface, /healthz, /readyz and /metrics.", address},
+	{"http.listen", "127.0.0.1:8080", "The address of the REST interface and, unless admin.listen is set, of /healthz, /readyz and /metrics.", address},
 	{"http.body_limit", int64(64 << 10), "Bytes of a request's body. A larger one is answered with HTTP 413.", between(1<<10, 16<<20)},
 	{"http.message_limit", 12 << 10, "Bytes of a push's message. A larger one is answered with code 93000.", between(1<<10, 512<<10)},
 	{"http.read_timeout", 10 * time.Second, "The time within which a request must have arrived.", durations(100*time.Millisecond, time.Hour)},
+	{"http.write_timeout", 30 * time.Second, "The time within which a client must take each 64 KiB of an answer, and the service must begin one.", durations(100*time.Millisecond, time.Hour)},
+	{"http.max_connections", 4096, "Connections at a time. One more is closed at once.", between(1, 1_000_000)},
+	{"http.cors_origins", "", "The origins whose web pages may read answers, such as https://console.example, separated by commas; * for all. Empty: none.", origins},
+	{"http.tls_cert", "", "The path of the certificate for HTTPS, in PEM, with those between it and the root. It is read again when it changes. Empty: plain HTTP.", nil},
+	{"http.tls_key", "", "The path of the certificate's key, in PEM. It is read again when it changes.", nil},
 
 	{"sessions.listen", "127.0.0.1:8081", "The address of the users' sessions (WebSocket).", address},
 	{"sessions.heartbeat", time.Minute, "The time between two pings. A session that is silent for two of them is dropped.", durations(time.Second, time.Hour)},
@@ -43,7 +48,10 @@ var keys = []Key{
 	{"sessions.queue", 256 << 10, "Bytes that may wait for a session that reads slowly. More closes it with code 4003.", between(4<<10, 64<<20)},
 	{"sessions.frame_limit", 8 << 10, "Bytes of one message from a client. A larger one closes the session with code 4004.", between(256, 1<<20)},
 	{"sessions.handshake_timeout", 10 * time.Second, "The time within which a session's HTTP request must have arrived.", durations(100*time.Millisecond, time.Hour)},
+	{"sessions.max_handshakes", 16384, "Connections at a time that are not sessions yet. One more is closed at once.", between(1, 1_000_000)},
 	{"sessions.drain", 5 * time.Second, "The time over which a process that stops closes its sessions, with code 1001, so that they do not all come back at once.", durations(0, time.Hour)},
+
+	{"admin.listen", "", "The address of /healthz, /readyz, /metrics and /debug/pprof, which others must not reach. Empty: they are at http.listen, without /debug/pprof.", optional(address)},
 
 	{"receipts.interval", time.Second, "The time between two reports of what was acknowledged. A crash forgets that much, and those pushes are sent again at the next login.", durations(10*time.Millisecond, time.Minute)},
 
@@ -57,8 +65,11 @@ var keys = []Key{
 
 	{"retention.pushes", 192 * time.Hour, "The time for which pushes, audiences and receipts are kept: at least the longest lifetime of a push, 168h.", durations(168*time.Hour, 366*24*time.Hour)},
 
+	{"quotas.time_zone", "UTC", "The time zone at whose midnight the daily quotas begin anew, such as Asia/Shanghai.", timeZone},
+
 	{"log.level", "info", "The least important level that is logged: debug, info, warn or error.", oneOf("debug", "info", "warn", "error")},
 	{"log.format", "text", "The form of a log line: text or json.", oneOf("text", "json")},
+	{"log.access", "failures", "The requests to http.listen of which each has a log line: all, failures or off.", oneOf("all", "failures", "off")},
 
 	{"apps", []any{}, "The apps. Empty: a development app with a key made at the first start.", nil},
 }

@@ -21,6 +21,15 @@ func (c *Config) contradictions() (faults Faults) {
 	if c.HTTP.Listen == c.Sessions.Listen && fixedPort(c.HTTP.Listen) {
 		faults.add("sessions.listen", "%q is also http.listen; operators and users need an address each", c.Sessions.Listen)
 	}
+	if fixedPort(c.Admin.Listen) && (c.Admin.Listen == c.HTTP.Listen || c.Admin.Listen == c.Sessions.Listen) {
+		faults.add("admin.listen", "%q is taken by another listener; it needs an address of its own", c.Admin.Listen)
+	}
+	switch {
+	case c.HTTP.TLSCert != "" && c.HTTP.TLSKey == "":
+		faults.add("http.tls_key", "it is empty, and http.tls_cert is not; HTTPS needs both")
+	case c.HTTP.TLSCert == "" && c.HTTP.TLSKey != "":
+		faults.add("http.tls_cert", "it is empty, and http.tls_key is not; HTTPS needs both")
+	}
 	if c.NATS.Embedded() {
 		if c.NATS.Credentials != "" {
 			faults.add("nats.credentials", "they are for the servers of nats.url, which is empty; the embedded broker asks for none")

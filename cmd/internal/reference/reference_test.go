@@ -17,9 +17,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/carillon-push/carillon/cmd/internal/app"
 	"github.com/carillon-push/carillon/cmd/internal/config"
 	"github.com/carillon-push/carillon/deliver"
 	"github.com/carillon-push/carillon/ingest"
+	"github.com/carillon-push/carillon/ingest/native"
 	"github.com/carillon-push/carillon/matcher"
 	"github.com/carillon-push/carillon/offline"
 	"github.com/carillon-push/carillon/pkg/wire"
@@ -103,6 +105,14 @@ func metrics(t *testing.T, b *bytes.Buffer) {
 	if _, err := ingest.New(icfg, nil, c, log); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := app.NewMetrics(c); err != nil {
+		t.Fatal(err)
+	}
+	ncfg := native.Default()
+	ncfg.Apps = []native.App{{ID: 1, Keys: []string{"k"}, Admins: []string{"a"}}}
+	if _, err := native.New(ncfg, nil, c, log); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := matcher.New(matcher.Config{}, nil, c, log); err != nil {
 		t.Fatal(err)
 	}
@@ -129,12 +139,21 @@ func streams(b *bytes.Buffer) {
 		if d == 0 {
 			return "for ever"
 		}
+		if d < time.Minute {
+			return d.String()
+		}
 		return fmt.Sprintf("%g d", d.Hours()/24)
 	}
 	row := func(s wire.Stream) {
 		var notes []string
 		if s.LastOnly {
 			notes = append(notes, "the last message of each subject")
+		}
+		if s.Memory {
+			notes = append(notes, "in memory")
+		}
+		if s.Counters {
+			notes = append(notes, "counters")
 		}
 		if s.PerMessageTTL {
 			notes = append(notes, "messages with their own TTL")

@@ -129,14 +129,23 @@ func (s *Session) Sync() {
 // CloseCode reads until the service closes the session, and gives its code.
 func (s *Session) CloseCode() wire.CloseCode {
 	s.t.Helper()
+	code, err := s.TryCloseCode()
+	if err != nil {
+		s.t.Fatalf("the session ended with: %v", err)
+	}
+	return code
+}
+
+// TryCloseCode is CloseCode, with an error when the session ended without a code.
+func (s *Session) TryCloseCode() (wire.CloseCode, error) {
 	for {
 		_, err := s.TryRead()
 		var closed websocket.CloseError
 		if errors.As(err, &closed) {
-			return wire.CloseCode(closed.Code)
+			return wire.CloseCode(closed.Code), nil
 		}
 		if err != nil {
-			s.t.Fatalf("the session ended with: %v", err)
+			return 0, err
 		}
 	}
 }

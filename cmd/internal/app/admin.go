@@ -1,0 +1,43 @@
+package app
+
+import (
+	"io"
+	"net/http"
+	"net/http/pprof"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// probes are what every process can be asked: /healthz (the process lives), /readyz (every role can do its work; else 503
+// and why) and /metrics.
+func (a *App) probes() *http.ServeMux {
+	text := func(w http.ResponseWriter, status int, line string) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, line+"\n") // a client that has gone needs no answer
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if a.stopping.Load() {
+			text(w, http.StatusServiceUnavailable, "the process is stopping")
+		} else if err := a.Ready(r.Context()); err != nil {
+			text(w, http.StatusServiceUnavailable, err.Error())
+		} else {
+			text(w, http.StatusOK, "ready")
+		}
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// admin is the probes with Go's profiles, which are for nobody else: they show what the process has in memory, and take
+// its time. The command line is not among them, since a flag can hold a password.
+func (a *App) admin() http.Handler {
+	mux := a.probes()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}

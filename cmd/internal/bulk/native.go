@@ -1,0 +1,112 @@
+package bulk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/carillon-push/carillon/pkg/client"
+	"github.com/carillon-push/carillon/pkg/usersig"
+)
+
+const (
+	accountsPath = "/v1/accounts"
+	// maxAnswer bounds what is read of an answer, in bytes: no page of users is longer.
+	maxAnswer = 64 << 20
+	// maxProblem is how much of a refusal is shown, in bytes.
+	maxProblem = 1000
+	sigLife    = time.Hour
+)
+
+// native calls the interface under /v1 until it answers, as the same admin as the contract's. A refusal that will stay is a
+// *client.Error with the HTTP status for its code. A nil body is none.
+func (c *caller) native(ctx context.Context, method, path string, query url.Values, body, answer any) error {
+	return c.do(ctx, func(ctx context.Context) error { return c.nativeOnce(ctx, method, path, query, body, answer) })
+}
+
+func (c *caller) nativeOnce(ctx context.Context, method, path string, query url.Values, body, answer any) error {
+	var data []byte
+	if body != nil {
+		var err error
+		if data, err = json.Marshal(body); err != nil {
+			return fmt.Errorf("lay out the body: %w", err)
+		}
+	}
+	sig, err := usersig.Sign(c.rest.Key, c.rest.App, c.rest.Admin, time.Now(), sigLife, nil)
+	if err != nil {
+		return fmt.Errorf("sign for %q: %w", c.rest.Admin, err)
+	}
+	q := url.Values{"sdkappid": {c.rest.App.String()}, "identifier": {c.rest.Admin}, "usersig": {sig}}
+	for name, values := range query {
+		q[name] = values
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.rest.URL+path+"?"+q.Encode(), bytes.NewReader(data))
+	if err != nil {
+		return withoutURL(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	hc := c.rest.HTTP
+	if hc == nil {
+		hc = http.DefaultClient
+	}
+	resp, err := hc.Do(req)
+	if err != nil {
+		return withoutURL(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		return problem(resp)
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(answer); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	return nil
+}
+
+// problem is an answer that is no success.
+func problem(resp *http.Response) error {
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
+	if err != nil {
+		return fmt.Errorf("HTTP %d: %w", resp.StatusCode, err)
+	}
+	info := strings.TrimSpace(string(raw))
+	var details struct{ Detail string }
+	if json.Unmarshal(raw, &details) == nil && details.Detail != "" {
+		info = details.Detail
+	}
+	if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
+		return fmt.Errorf("HTTP %d: %s", resp.StatusCode, info)
+	}
+	return &client.Error{Command: resp.Request.Method + " " + accountsPath, Code: resp.StatusCode, Info: info}
+}
+
+// writeNative writes one user whose account the contract's JSON cannot carry: here it stands in the path.
+func (c *caller) writeNative(ctx context.Context, entries []*entry) error {
+	for _, e := range entries {
+		path := accountsPath + "/" + url.PathEscape(e.user.Account)
+		var answer json.RawMessage
+		err := c.native(ctx, http.MethodPut, path, nil, struct{}{}, &answer)
+		change := map[string]any{}
+		if len(e.user.Tags) > 0 {
+			change["tags"] = map[string]any{"add": e.user.Tags}
+		}
+		if len(e.user.Attributes) > 0 {
+			change["attributes"] = map[string]any{"set": e.user.Attributes}
+		}
+		if err == nil && len(change) > 0 {
+			err = c.native(ctx, http.MethodPatch, path, nil, change, &answer)
+		}
+		if no := refused(err); no != nil {
+			e.refuse(no)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}

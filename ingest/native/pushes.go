@@ -1,0 +1,200 @@
+package native
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nuid"
+
+	"github.com/carillon-push/carillon/ingest"
+	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/predicate"
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+// accepted is the answer to a push that is durably on the broker.
+type accepted struct {
+	ID         push.TaskID `json:"id"`
+	Seq        push.Seq    `json:"seq"`
+	AcceptedAt string      `json:"acceptedAt"`
+}
+
+// timestamp is RFC 3339 in UTC, with milliseconds.
+func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+func acceptance(p *push.Push) *reply {
+	return &reply{status: http.StatusAccepted, body: accepted{p.TaskID(), p.Seq, timestamp(p.At)}}
+}
+
+// createPush accepts a push, or only counts whom it would reach.
+func (n *Native) createPush(ctx context.Context, c *call) (*reply, error) {
+	m, err := c.body.object("from", "body", "lifetime", "condition", "offline", "dryRun")
+	if err != nil {
+		return nil, err
+	}
+	dry := false
+	if f, given := m["dryRun"]; given {
+		if dry, err = f.boolean(); err != nil {
+			return nil, err
+		}
+	}
+	var once *request
+	if key := c.header.Values("Idempotency-Key"); len(key) > 0 && !dry {
+		// Before anything that depends on what the app is now: a repeat gets the first one's answer, whatever has changed.
+		if once, err = n.request(ctx, c, key); err != nil || once.made != nil {
+			return once.answer(), err
+		}
+	}
+	if c.app.PushDisabled && !dry {
+		return nil, refuse(http.StatusForbidden, codePushDisabled, "the app is not enabled for push")
+	}
+	p, clauses, err := n.readPush(ctx, c, m, dry)
+	if err != nil {
+		return nil, err
+	}
+	if dry {
+		return n.count(ctx, c.app.ID, clauses)
+	}
+	if once != nil {
+		return n.publishOnce(ctx, p, once)
+	}
+	return n.publish(ctx, p, nuid.Next())
+}
+
+// publish puts a push on the broker under a name. The error is broker.ErrConflict when there is one of that name.
+func (n *Native) publish(ctx context.Context, p *push.Push, name string) (*reply, error) {
+	p.At = time.UnixMilli(n.now().UnixMilli()) // as it is read back
+	data, err := wire.EncodePush(p)
+	if err != nil {
+		return nil, err
+	}
+	settle := func(bool) {}
+	if n.cfg.Quota != nil {
+		if settle, err = n.cfg.Quota(ctx, p.App); err != nil {
+			return nil, err
+		}
+	}
+	seq, _, err := n.b.Publish(ctx, broker.Message{Subject: wire.PushSubject(p.App, name), Data: data, TTL: n.b.Retention()}.Once())
+	settle(!errors.Is(err, broker.ErrConflict) && !errors.Is(err, broker.ErrRefused))
+	if err != nil {
+		return nil, err
+	}
+	p.Seq = push.Seq(seq)
+	return acceptance(p), nil
+}
+
+// readPush checks the fields. What becomes known only by accepting it, its time and sequence, is not set. A count needs no
+// body.
+func (n *Native) readPush(ctx context.Context, c *call, m map[string]field, dry bool) (*push.Push, []clause, error) {
+	p := &push.Push{App: c.app.ID, Caller: c.name, Sender: c.sender, Condition: predicate.String(predicate.All{})}
+	if f, given := m["lifetime"]; given {
+		seconds, err := f.integer(push.MaxLifetime)
+		if err != nil {
+			return nil, nil, err
+		}
+		p.Lifetime = time.Duration(seconds) * time.Second
+	}
+	if f, given := m["body"]; given || !dry {
+		if !given {
+			_, err := c.body.need(m, "body")
+			return nil, nil, err
+		}
+		if len(f.raw) > n.cfg.MessageLimit {
+			return nil, nil, refuse(http.StatusRequestEntityTooLarge, codeTooLong, "%d bytes, at most %d are allowed", len(f.raw), n.cfg.MessageLimit).at(f.pointer)
+		}
+		if err := ingest.CheckElements("body", f.raw); err != nil {
+			return nil, nil, err
+		}
+		p.Body = f.raw
+	}
+	if f, given := m["offline"]; given {
+		if err := ingest.CheckOfflineInfo("offline", f.raw); err != nil {
+			return nil, nil, err
+		}
+		p.OfflineInfo = f.raw
+	}
+	var clauses []clause
+	if f, given := m["condition"]; given {
+		var err error
+		if clauses, err = n.readCondition(ctx, c.app.ID, f); err != nil {
+			return nil, nil, err
+		}
+		p.Condition = predicate.String(predicate.Simplify(clauses[0].node))
+	}
+	if f, given := m["from"]; given {
+		var err error
+		if p.Sender, err = n.readSender(ctx, c, f); err != nil {
+			return nil, nil, err
+		}
+	}
+	return p, clauses, nil
+}
+
+// readSender checks that from is an account of the app. An admin need not be one.
+func (n *Native) readSender(ctx context.Context, c *call, f field) (string, error) {
+	name, err := f.text(push.MaxAccountLen)
+	if err != nil || slices.Contains(c.app.Admins, name) {
+		return name, err
+	}
+	users, err := n.dir.Users(ctx, c.app.ID, name)
+	if err != nil {
+		return "", err
+	}
+	if _, exists := users[name]; !exists {
+		return "", refuse(http.StatusUnprocessableEntity, codeSender, "%q is no account of the app", name).at(f.pointer)
+	}
+	return name, nil
+}
+
+// pushView is a push as the interface shows it.
+type pushView struct {
+	accepted
+	From       string          `json:"from,omitempty"`
+	FromBase64 []byte          `json:"fromBase64,omitempty"`
+	By         string          `json:"by"`
+	Lifetime   int             `json:"lifetime"`
+	Condition  any             `json:"condition,omitempty"`
+	Body       json.RawMessage `json:"body"`
+	Offline    json.RawMessage `json:"offline,omitempty"`
+}
+
+var errNoPush = refuse(http.StatusNotFound, codePush, "the app has no such push, or it is longer ago than pushes are kept")
+
+// getPush shows a push with what has become of its audience.
+func (n *Native) getPush(ctx context.Context, c *call) (*reply, error) {
+	app, seq, err := push.TaskID(c.param).Parse()
+	if err != nil || app != c.app.ID {
+		return nil, errNoPush
+	}
+	m, err := n.b.Get(ctx, wire.PushesStream, uint64(seq))
+	if errors.Is(err, broker.ErrNotFound) {
+		return nil, errNoPush
+	}
+	if err != nil {
+		return nil, err
+	}
+	p, err := wire.DecodePush(m.Data, seq)
+	if err != nil {
+		return nil, err
+	}
+	if p.App != app {
+		return nil, errNoPush
+	}
+	view, err := n.view(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	a, err := n.audience(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return &reply{status: http.StatusOK, body: struct {
+		*pushView
+		*audience
+	}{view, a}}, nil
+}
