@@ -59,6 +59,7 @@ func TestSection3AccountRefusals(t *testing.T) {
 	a.refused(codeParameter, "Accounts: not an array", login+"multiaccount_import", `{"Accounts":"u"}`)
 	a.refused(codeParameter, "Accounts: 101", login+"multiaccount_import", `{"Accounts":`+strs(101, "u%d")+`}`)
 	a.refused(codeAccountType, "Accounts[1]", login+"multiaccount_import", `{"Accounts":["u",1]}`)
+	a.refused(codeAccountType, "Accounts[1]: not a string", login+"multiaccount_import", `{"Accounts":["u",null]}`)
 	for command, list := range map[string]string{"account_delete": "DeleteItem", "account_check": "CheckItem"} {
 		a.refused(codeParameter, list+": missing", login+command, `{}`)
 		a.refused(codeParameter, list+": an empty array", login+command, `{"`+list+`":[]}`)
@@ -159,6 +160,7 @@ func TestSection3Sessions(t *testing.T) {
 	a.refused(codeParameter, "To_Account: missing", online, `{}`)
 	a.refused(codeParameter, "IsNeedDetail", online, `{"To_Account":["u1"],"IsNeedDetail":true}`)
 	a.refused(codeAccountType, "To_Account[0]", online, `{"To_Account":[1]}`)
+	a.refused(codeAccountType, "To_Account[1]: not a string", online, `{"To_Account":["u",null]}`)
 
 	a.ok(login+"kick", `{"UserID":"u2"}`)
 	a.ok(login+"account_delete", `{"DeleteItem":[{"UserID":"u1"}]}`)

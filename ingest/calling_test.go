@@ -177,8 +177,20 @@ func TestSection1FailedAuthentications(t *testing.T) {
 	if got := fail(admin); got != codeMalformedSig {
 		t.Errorf("a minute later: code %d", got)
 	}
+	// One address that guesses many identifiers is told no more either; another address is, and so is a signature that verifies.
+	last := codeOK
+	for n := range failuresPerAddress + 1 {
+		last = fail(fmt.Sprint("guess", n))
+	}
+	if last != codeFailures {
+		t.Errorf("one failure too many from an address: code %d", last)
+	}
+	if !a.failures.allow(a.app, "guess", "192.0.2.1:1", clock) {
+		t.Error("another address is not told")
+	}
+	a.ok(all+"im_get_attr_name", `{}`)
 	for n := range 2 * failuresKept {
-		a.failures.allow(a.app, fmt.Sprint(n), clock)
+		a.failures.allow(a.app, fmt.Sprint(n), "192.0.2.1:1", clock)
 	}
 	if n := a.failures.counters.Len(); n != failuresKept {
 		t.Errorf("%d counters are kept, want %d", n, failuresKept)

@@ -44,6 +44,7 @@ func parseBody(raw []byte) (object, error) {
 type value struct {
 	path string
 	raw  json.RawMessage // without white space around; nil when absent
+	hole bool            // null in a list, which is no absent member
 }
 
 func newValue(path string, raw []byte) value {
@@ -51,7 +52,7 @@ func newValue(path string, raw []byte) value {
 	if len(raw) == 0 || string(raw) == "null" {
 		return value{path: path}
 	}
-	return value{path, raw}
+	return value{path: path, raw: raw}
 }
 
 // get gives the member of the first of the names that is there; the path is that name, or the first one when none is.
@@ -97,6 +98,7 @@ func (v value) list() ([]value, error) {
 	items := make([]value, len(raw))
 	for i, r := range raw {
 		items[i] = newValue(v.path+"["+strconv.Itoa(i)+"]", r)
+		items[i].hole = items[i].absent()
 	}
 	return items, nil
 }
@@ -163,7 +165,10 @@ func escaped(raw []byte) (rune, []byte) {
 // account reads the name of an account. Whether it can be one is the caller's to check.
 func (v value) account() (string, error) {
 	s, err := v.text()
-	if err != nil && !v.absent() {
+	switch {
+	case v.hole:
+		return "", refuse(codeAccountType, v.path+": not a string")
+	case err != nil && !v.absent():
 		return "", refuse(codeAccountType, err.Error())
 	}
 	return s, err

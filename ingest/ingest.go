@@ -133,7 +133,7 @@ func (i *Ingest) run(r *http.Request, service, name string) (*command, answer, e
 		return nil, nil, refuse(codeCommand, fmt.Sprintf("there is no command %s/%s", service, name))
 	}
 	c := &call{}
-	if c.app, c.caller, err = i.authenticate(q); err != nil {
+	if c.app, c.caller, err = i.authenticate(q, r.RemoteAddr); err != nil {
 		return cmd, nil, err
 	}
 	if c.app.Disabled {
