@@ -47,7 +47,7 @@ func serveCommand() *cobra.Command {
 					return fmt.Errorf("self-test: %w", err)
 				}
 			}
-			greet(out, a, cfg.Apps[0], development)
+			greet(out, a, cfg, development)
 			return nil
 		})
 	}
