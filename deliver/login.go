@@ -53,6 +53,9 @@ func (d *Deliver) session(w http.ResponseWriter, r *http.Request) {
 	for _, s := range surplus {
 		s.close(wire.CloseTooMany)
 	}
+	if a, known := (*d.apps.Load())[u.app]; !known || a.Disabled {
+		se.close(wire.CloseKicked) // SetApps came between, and may have looked at the sessions before this one was there
+	}
 	if err := d.begin(ctx, w, r, se, dispatched); err != nil { // else OnClose does the same
 		se.shard.leave(se)
 		d.taken.Add(-1)

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -184,14 +185,29 @@ func (b *Broker) connect(ctx context.Context) error {
 func dial(url string, opts []nats.Option) (*nats.Conn, jetstream.JetStream, error) {
 	nc, err := nats.Connect(url, opts...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect to the broker at %q: %w", url, err)
+		return nil, nil, fmt.Errorf("connect to the broker at %s: %w", place(url), err)
 	}
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(10*time.Second))
 	if err != nil {
 		nc.Close()
-		return nil, nil, fmt.Errorf("connect to the broker at %q: %w", url, err)
+		return nil, nil, fmt.Errorf("connect to the broker at %s: %w", place(url), err)
 	}
 	return nc, js, nil
+}
+
+// place is where the broker is, for people: the addresses without the passwords that they may hold.
+func place(urls string) string {
+	if urls == "" {
+		return "this process"
+	}
+	var places []string
+	for u := range strings.SplitSeq(urls, ",") {
+		if _, behind, hidden := strings.Cut(u, "@"); hidden {
+			u = behind
+		}
+		places = append(places, strings.TrimSpace(u))
+	}
+	return strings.Join(places, ", ")
 }
 
 // awaitJetStream waits for the first answer, since a cluster elects its leaders after it takes connections, and containers
@@ -208,7 +224,7 @@ func (b *Broker) awaitJetStream(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("JetStream does not answer at %q: %w", b.cfg.URL, err)
+			return fmt.Errorf("JetStream does not answer at %s: %w", place(b.cfg.URL), err)
 		case <-time.After(100 * time.Millisecond): // wakes to try again; ctx ends it
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -252,5 +253,18 @@ func TestGatherWaitsForEveryMember(t *testing.T) {
 		if len(got) == 3 {
 			return
 		}
+	}
+}
+
+// An address may hold a password, which no error shows.
+func TestErrorsHoldNoPassword(t *testing.T) {
+	t.Parallel()
+	cfg := broker.Default()
+	cfg.URL = "nats://carillon:secret@127.0.0.1:1,nats://carillon:secret@127.0.0.1:2"
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := broker.Open(ctx, cfg, slog.New(slog.DiscardHandler))
+	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "127.0.0.1:2") {
+		t.Errorf("err = %v", err)
 	}
 }

@@ -36,7 +36,7 @@ type Message struct {
 	TTL time.Duration
 }
 
-// Once is what Message.Expect points to for a message that is to be the first of its subject.
+// once is what Message.Expect points to for a message that is to be the first of its subject.
 var once uint64
 
 // Once makes a message create-once: a second one of its subject is ErrConflict.
