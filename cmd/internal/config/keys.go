@@ -56,7 +56,7 @@ var keys = []Key{
 	{"receipts.interval", time.Second, "The time between two reports of what was acknowledged. A crash forgets that much, and those pushes are sent again at the next login.", durations(10*time.Millisecond, time.Minute)},
 
 	{"nats.url", "", "The addresses of the NATS servers, separated by commas. Empty: a broker runs in this process, its files under data.", servers},
-	{"nats.listen", "", "The address at which other processes reach the embedded broker. Empty: none but this process.", optional(address)},
+	{"nats.listen", "", "The address at which other processes reach the embedded broker, which asks for no password: keep it to a private network. Empty: none but this process.", optional(address)},
 	{"nats.credentials", "", "The path of the .creds file for the NATS servers. Empty: none.", nil},
 	{"nats.replicas", 1, "Copies that the NATS servers keep of everything: 1, or 3 to survive the loss of a server.", oneOf(1, 3)},
 	{"nats.store_limit", int64(0), "Bytes on disk for the embedded broker. 0: what the disk has.", atLeast(0)},
