@@ -72,6 +72,9 @@ type Push struct {
 	Body json.RawMessage
 	// OfflineInfo is OfflinePushInfo, equal JSON to what was sent but not its bytes; nil when absent.
 	OfflineInfo json.RawMessage
+	// Revokes is set in a revocation, which goes the way of a push and cancels the one with this sequence: its audience is
+	// the other's, its lifetime what was left of the other's. It has no condition and no body.
+	Revokes Seq
 }
 
 // TaskID names the push; its Seq must be known.

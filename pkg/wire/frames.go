@@ -82,6 +82,25 @@ func AppendPush(b []byte, p *push.Push) []byte {
 	return append(b, '}')
 }
 
+// Revoke tells that a push was cancelled (contract §5).
+type Revoke struct {
+	ID  push.TaskID
+	Seq push.Seq
+	// Ack is what to acknowledge so that the revocation does not come again at the next login.
+	Ack push.Seq
+}
+
+// AppendRevoke appends `{"t":"revoke",…}`.
+func AppendRevoke(b []byte, r Revoke) []byte {
+	b = append(b, `{"t":"revoke","id":`...)
+	b = appendJSONString(b, string(r.ID))
+	b = append(b, `,"seq":`...)
+	b = strconv.AppendUint(b, uint64(r.Seq), 10)
+	b = append(b, `,"ack":`...)
+	b = strconv.AppendUint(b, uint64(r.Ack), 10)
+	return append(b, '}')
+}
+
 // appendJSONString quotes a string. Bytes that are not UTF-8 become U+FFFD, as a text frame must be UTF-8.
 func appendJSONString(b []byte, s string) []byte {
 	q, err := json.Marshal(s)
@@ -103,14 +122,17 @@ type ServerFrame struct {
 	At        int64           `json:"at,omitempty"`     // unix milliseconds
 	Expire    int64           `json:"expire,omitempty"` // unix seconds
 	Body      json.RawMessage `json:"body,omitempty"`
+	Ack       push.Seq        `json:"ack,omitempty"` // of a revoke: what to acknowledge
 }
 
 // Frame types.
 const (
 	FrameHello  = "hello"
 	FramePush   = "push"
+	FrameRevoke = "revoke"
 	FrameAck    = "ack"
 	FrameOpened = "opened"
+	FrameDevice = "device"
 	FrameLogout = "logout"
 )
 
@@ -120,6 +142,11 @@ type ClientFrame struct {
 	Type string `json:"t"`
 	// Seqs of an ack or opened frame.
 	Seqs []push.Seq `json:"seq,omitempty"`
+	// Channel and Token of a device frame: where vendor pushes to this device go.
+	Channel string `json:"channel,omitempty"`
+	Token   string `json:"token,omitempty"`
+	// Remove in a device frame forgets the device instead.
+	Remove bool `json:"remove,omitempty"`
 }
 
 // MaxAckSeqs bounds the sequences in one frame: more than a week of pushes at the contract's hundred a day.

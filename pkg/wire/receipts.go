@@ -1,50 +1,63 @@
 package wire
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-const receiptVersion = 1
+const receiptVersion = 2
 
-// Receipt is what one gateway heard of a push from a shard's users since its last message.
+// Receipt is what one gateway has to say of a push and a shard's users since its last message. A nil set is an empty one;
+// decoded ones are never nil.
 type Receipt struct {
 	Received *roaring.Bitmap
 	Opened   *roaring.Bitmap
+	// Sent are those to whose connection the push was given and who have not acknowledged it by the same message.
+	Sent *roaring.Bitmap
 }
 
-// EncodeReceipt lays a receipt out: version 1 | received (length, bitmap) | opened (length, bitmap).
+// sets of a receipt, in the order of the layout.
+func (r *Receipt) sets() [3]**roaring.Bitmap {
+	return [...]**roaring.Bitmap{&r.Received, &r.Opened, &r.Sent}
+}
+
+// EncodeReceipt lays a receipt out: version 2 | received | opened | sent, each a bitmap behind its length.
 func EncodeReceipt(r Receipt) ([]byte, error) {
-	received, err := EncodeBitmap(r.Received)
-	if err != nil {
-		return nil, err
+	b := []byte{receiptVersion}
+	for _, set := range r.sets() {
+		var data []byte
+		if *set != nil && !(*set).IsEmpty() {
+			var err error
+			if data, err = EncodeBitmap(*set); err != nil {
+				return nil, err
+			}
+		}
+		b = appendBytes(b, data)
 	}
-	opened, err := EncodeBitmap(r.Opened)
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, 0, len(received)+len(opened)+1+2*binary.MaxVarintLen32)
-	b = append(b, receiptVersion)
-	b = appendBytes(b, received)
-	return appendBytes(b, opened), nil
+	return b, nil
 }
 
 // DecodeReceipt reads what EncodeReceipt wrote, for a shard of the given width.
 func DecodeReceipt(b []byte, width uint32) (Receipt, error) {
 	r := reader{b: b}
 	r.version(receiptVersion)
-	received, opened := r.bytes("received", len(b)), r.bytes("opened", len(b))
-	if err := r.end(); err != nil {
-		return Receipt{}, fmt.Errorf("receipt: %w", err)
-	}
 	var rec Receipt
-	var err error
-	if rec.Received, err = DecodeBitmap(received, width); err != nil {
-		return Receipt{}, fmt.Errorf("receipt: %w", err)
+	for _, set := range rec.sets() {
+		data := r.bytes("set", len(b))
+		*set = roaring.New()
+		if len(data) == 0 || r.err != nil {
+			continue
+		}
+		var err error
+		if *set, err = DecodeBitmap(data, width); err != nil {
+			return Receipt{}, fmt.Errorf("receipt: %w", err)
+		}
+		if (*set).IsEmpty() { // has one form only
+			r.fail("an empty set with bytes")
+		}
 	}
-	if rec.Opened, err = DecodeBitmap(opened, width); err != nil {
+	if err := r.end(); err != nil {
 		return Receipt{}, fmt.Errorf("receipt: %w", err)
 	}
 	return rec, nil

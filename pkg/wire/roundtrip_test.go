@@ -105,7 +105,7 @@ func TestPushRoundTrip(t *testing.T) {
 func TestBitmapRoundTrips(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		received, opened := anyBitmap().Draw(t, "received"), anyBitmap().Draw(t, "opened")
+		received, opened, sent := anyBitmap().Draw(t, "received"), anyBitmap().Draw(t, "opened"), anyBitmap().Draw(t, "sent")
 		b, err := EncodeBitmap(received)
 		if err != nil {
 			t.Fatal(err)
@@ -113,17 +113,17 @@ func TestBitmapRoundTrips(t *testing.T) {
 		if got, err := DecodeBitmap(b, width); err != nil || !got.Equals(received) {
 			t.Fatalf("bitmap: %v, %v, want %v", got, err, received)
 		}
-		if b, err = EncodeReceipt(Receipt{received, opened}); err != nil {
+		if b, err = EncodeReceipt(Receipt{received, opened, sent}); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := DecodeReceipt(b, width); err != nil || !got.Received.Equals(received) || !got.Opened.Equals(opened) {
-			t.Fatalf("receipt: %+v, %v, want %v and %v", got, err, received, opened)
+		if got, err := DecodeReceipt(b, width); err != nil || !got.Received.Equals(received) || !got.Opened.Equals(opened) || !got.Sent.Equals(sent) {
+			t.Fatalf("receipt: %+v, %v, want %v, %v and %v", got, err, received, opened, sent)
 		}
-		p := Pending{rapid.Int64().Draw(t, "expire"), received}
+		p := Pending{rapid.Int64().Draw(t, "expire"), push.Seq(rapid.Uint64().Draw(t, "revokes")), received}
 		if b, err = EncodePending(p); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := DecodePending(b, width); err != nil || !got.Users.Equals(received) || got.Expire != p.Expire {
+		if got, err := DecodePending(b, width); err != nil || !got.Users.Equals(received) || got.Expire != p.Expire || got.Revokes != p.Revokes {
 			t.Fatalf("pending: %+v, %v, want %+v", got, err, p)
 		}
 	})

@@ -44,6 +44,12 @@ type ConnectedRequest struct {
 	Shard push.Shard `json:"shard"`
 }
 
+// RevokedRequest asks a gateway to answer once it has dispatched AUDIENCES up to a place, a revocation's, and has published
+// what it knows of who was sent what. The answer is empty.
+type RevokedRequest struct {
+	Audiences uint64 `json:"audiences"`
+}
+
 // EncodeJSON lays out one of the messages that are JSON.
 func EncodeJSON(v any) []byte {
 	b, err := json.Marshal(v)

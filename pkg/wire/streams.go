@@ -136,6 +136,8 @@ const (
 	HeaderCardinality = "Carillon-Cardinality"
 	// HeaderEvaluated of an audience: the sequence in the shard's log up to which its index was folded, decimal.
 	HeaderEvaluated = "Carillon-Evaluated"
+	// HeaderRevokes of a revocation's audience: the sequence of the push that it cancels, decimal; absent for others.
+	HeaderRevokes = "Carillon-Revokes"
 	// HeaderExpire of an audience or receipt: the push's end in unix seconds, decimal; 0 for online users only.
 	HeaderExpire = "Carillon-Expire"
 )

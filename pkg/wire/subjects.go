@@ -57,6 +57,11 @@ func IsPushSubject(subject string) bool { return strings.HasPrefix(subject, "pus
 // PushSubject is where a push is accepted: `push.<app>.<nuid>`.
 func PushSubject(app push.AppID, nuid string) string { return "push." + app.String() + "." + nuid }
 
+// RevocationSubject is where the revocation of a push is accepted, once: `push.<app>.revoke-<seq>`.
+func RevocationSubject(app push.AppID, revokes push.Seq) string {
+	return fmt.Sprintf("push.%d.revoke-%d", app, revokes)
+}
+
 // PushFilter matches the app's pushes.
 func PushFilter(app push.AppID) string { return "push." + app.String() + ".>" }
 
@@ -169,6 +174,13 @@ func SessionConnectedSubject(app push.AppID) string { return "session." + app.St
 
 // SessionConnectedFilter matches SessionConnectedSubject of every app.
 func SessionConnectedFilter() string { return "session.*.connected" }
+
+// SessionRevokedSubject asks every gateway to say when it has dispatched a revocation, and to publish what it knows of the
+// push (scatter and gather).
+func SessionRevokedSubject(app push.AppID) string { return "session." + app.String() + ".revoked" }
+
+// SessionRevokedFilter matches SessionRevokedSubject of every app.
+func SessionRevokedFilter() string { return "session.*.revoked" }
 
 // ParseSessionSubject gives back the app of one of the session subjects.
 func ParseSessionSubject(subject string) (push.AppID, error) {
