@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/RoaringBitmap/roaring/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/carillon-push/carillon/matcher/index"
@@ -125,21 +126,26 @@ func (s *shard) match(ctx context.Context, m *broker.Message) error {
 	if err := s.at.Await(ctx, m.Seq); err != nil {
 		return fmt.Errorf("wait for the log up to push %d: %w", p.Seq, err)
 	}
-	evaluated, start := s.at.At(), time.Now()
-	users := s.index.Eval(node)
-	s.m.metrics.seconds.Observe(time.Since(start).Seconds())
-	data, err := wire.EncodeBitmap(users)
-	if err != nil {
+	audience := broker.Message{Subject: wire.AudienceSubject(s.app, s.id, p.Seq), Header: map[string]string{
+		wire.HeaderEvaluated: strconv.FormatUint(s.at.At(), 10),
+		wire.HeaderExpire:    strconv.FormatInt(p.Expire(), 10),
+	}}
+	var users *roaring.Bitmap
+	if p.Revokes != 0 {
+		audience.Header[wire.HeaderRevokes] = strconv.FormatUint(uint64(p.Revokes), 10)
+		if users, err = s.revoked(ctx, p.Revokes); err != nil {
+			return err
+		}
+	} else {
+		start := time.Now()
+		users = s.index.Eval(node)
+		s.m.metrics.seconds.Observe(time.Since(start).Seconds())
+	}
+	audience.Header[wire.HeaderCardinality] = strconv.FormatUint(users.GetCardinality(), 10)
+	if audience.Data, err = wire.EncodeBitmap(users); err != nil {
 		return err
 	}
-	_, _, err = s.m.b.Publish(ctx, broker.Message{
-		Subject: wire.AudienceSubject(s.app, s.id, p.Seq), Data: data,
-		Header: map[string]string{
-			wire.HeaderCardinality: strconv.FormatUint(users.GetCardinality(), 10),
-			wire.HeaderEvaluated:   strconv.FormatUint(evaluated, 10),
-			wire.HeaderExpire:      strconv.FormatInt(p.Expire(), 10),
-		},
-	}.Once())
+	_, _, err = s.m.b.Publish(ctx, audience.Once())
 	if errors.Is(err, broker.ErrConflict) {
 		s.m.metrics.evaluations.WithLabelValues(resultRepeated).Inc()
 		return nil
@@ -152,6 +158,25 @@ func (s *shard) match(ctx context.Context, m *broker.Message) error {
 	return nil
 }
 
+// revoked gives the audience of a push that is being cancelled: the revocation's own. It stands before the revocation in
+// the shard's log, so that its audience is there, unless nobody of the shard got one.
+func (s *shard) revoked(ctx context.Context, seq push.Seq) (*roaring.Bitmap, error) {
+	m, err := s.m.b.Last(ctx, wire.AudiencesStream, wire.AudienceSubject(s.app, s.id, seq))
+	if errors.Is(err, broker.ErrNotFound) {
+		return roaring.New(), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fetch the audience of push %d, which is revoked: %w", seq, err)
+	}
+	users, err := wire.DecodeBitmap(m.Data, s.m.b.Sharding().Width())
+	if err != nil {
+		s.log.Error("the audience of a push that is revoked cannot be read; nobody of the shard hears of it", "push", seq, "err", err)
+		return roaring.New(), nil
+	}
+	return users, nil
+}
+
+// decode reads a push, with its predicate; a revocation has none.
 func decode(m *broker.Message) (*push.Push, predicate.Node, error) {
 	seq, err := wire.ParseSource(m.Header[wire.HeaderSource])
 	if err != nil {
@@ -160,6 +185,9 @@ func decode(m *broker.Message) (*push.Push, predicate.Node, error) {
 	p, err := wire.DecodePush(m.Data, seq)
 	if err != nil {
 		return nil, nil, err
+	}
+	if p.Revokes != 0 {
+		return p, nil, nil
 	}
 	node, err := predicate.Parse(p.Condition)
 	if err != nil {

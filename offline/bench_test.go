@@ -95,9 +95,11 @@ func BenchmarkReceipts(b *testing.B) {
 			s = livePushes(b, 16)
 			b.StartTimer()
 		}
-		s.foldReceipt(&broker.Message{
+		if err := s.foldReceipt(b.Context(), &broker.Message{
 			Subject: wire.ReceiptSubject(app, 0, push.Seq(n%16+1)), Data: receipts[n%len(receipts)], Seq: uint64(n + 1),
-		}, hour())
+		}, hour()); err != nil {
+			b.Fatal(err)
+		}
 		n++
 	}
 	b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "acks/s")

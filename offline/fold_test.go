@@ -11,8 +11,9 @@ import (
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
-// waiting is the oracle: who waits for a push when audiences up to place a and receipts up to place r count.
-func (w *world) waiting(a, r uint64) map[push.Seq]byte {
+// waiting is the oracle: who waits for a push when audiences up to place a, receipts up to place r and revocations up to
+// place v count.
+func (w *world) waiting(a, r, v uint64) map[push.Seq]byte {
 	m := map[push.Seq]byte{}
 	for _, l := range w.audiences {
 		if l.place <= a && l.expire > time.Now().Unix() {
@@ -24,7 +25,29 @@ func (w *world) waiting(a, r uint64) map[push.Seq]byte {
 			m[l.seq] = users &^ l.users
 		}
 	}
+	for _, l := range w.audiences {
+		if _, ok := m[l.revokes]; ok && l.place <= v {
+			m[l.revokes] = 0
+		}
+	}
 	return m
+}
+
+// hadIt is who has had the push that another one revokes, when receipts up to place r count; everybody for a push that
+// revokes none.
+func (w *world) hadIt(seq push.Seq, r uint64) byte {
+	var users byte
+	for _, l := range w.audiences {
+		if l.seq == seq && l.revokes == 0 {
+			return 0xff
+		}
+		for _, receipt := range w.receipts {
+			if l.seq == seq && receipt.seq == l.revokes && receipt.place <= r {
+				users |= receipt.users | receipt.sent
+			}
+		}
+	}
+	return users
 }
 
 const end = ^uint64(0)
@@ -38,7 +61,7 @@ func (w *world) check() {
 			w.t.Fatal(err)
 		}
 	}
-	least, most := w.waiting(at.Audiences, end), w.waiting(end, at.Receipts)
+	least, most := w.waiting(at.Audiences, end, end), w.waiting(end, at.Receipts, at.Audiences)
 	for seq, users := range least {
 		if _, ok := w.bucket[wire.PendingSubject(app, 0, seq)]; !ok {
 			w.t.Fatalf("the position %+v claims push %d for %08b, and there is no entry", at, seq, users)
@@ -65,7 +88,7 @@ func (w *world) check() {
 // answers compares a worker's inboxes with the oracle.
 func (k *member) answers() {
 	w, now := k.w, time.Now().Unix()
-	least, most := w.waiting(k.a, end), w.waiting(end, k.r)
+	least, most := w.waiting(k.a, end, end), w.waiting(end, k.r, k.a)
 	for u := range uint32(users8) {
 		got := map[push.Seq]bool{}
 		last := push.Seq(0)
@@ -73,13 +96,13 @@ func (k *member) answers() {
 			if seq <= last {
 				w.t.Fatalf("the inbox of %d is not ascending", u)
 			}
-			if last = seq; most[seq]&(1<<u) == 0 {
+			if last = seq; most[seq]&w.hadIt(seq, end)&(1<<u) == 0 {
 				w.t.Fatalf("user %d gets push %d again", u, seq)
 			}
 			got[seq] = true
 		}
 		for seq, users := range least {
-			if users&(1<<u) != 0 && !got[seq] {
+			if users&w.hadIt(seq, k.r)&(1<<u) != 0 && !got[seq] {
 				w.t.Fatalf("user %d does not get push %d", u, seq)
 			}
 		}

@@ -1,9 +1,11 @@
 // Package offline remembers who has yet to get which push, and answers logins. Nothing in it is done once per user:
 // pending is one bitmap per push and shard, from its audience until its lifetime has passed.
 //
-// It folds, for each shard, AUDIENCES and RECEIPTS: pending = audience − receipts, for every push with a lifetime. It
-// publishes entries of the PENDING bucket, one for each push and shard, with what is left of the lifetime as their TTL,
-// and beside them the position up to which they have folded the logs. It serves inbox.<app>.<shard>.
+// It folds, for each shard, AUDIENCES and RECEIPTS: pending = audience − receipts, for every push with a lifetime. A
+// revocation takes its push from everybody, and waits itself for those who have had that: the receipts of the one push say
+// who, and are read when the revocation comes. It publishes entries of the PENDING bucket, one for each push and shard,
+// with what is left of the lifetime as their TTL, and beside them the position up to which they have folded the logs. It
+// serves inbox.<app>.<shard>.
 //
 // Why a crash between any two lines is safe: the logs are the truth and the entries a checkpoint, so that a restart need
 // not read a week of audiences. A checkpoint writes the entries first and the position after them. After a crash between,

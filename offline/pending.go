@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -16,16 +17,25 @@ type pending struct {
 	live []*entry // by seq, ascending
 	// early are receipts of pushes whose audience has not come yet: gateways hear of an audience as soon as we do.
 	early map[push.Seq]*early
-	at    wire.Position // folded up to here
+	// revoked are the revocations that live, by the push that they cancel.
+	revoked map[push.Seq]*entry
+	at      wire.Position // folded up to here
 }
 
 // entry is one push that is within its lifetime.
 type entry struct {
-	seq    push.Seq
-	expire int64
-	users  *roaring.Bitmap
-	rev    uint64 // of the entry in the bucket, 0 when it has never been written
-	dirty  bool   // users are not what the bucket holds
+	seq     push.Seq
+	expire  int64
+	revokes push.Seq        // the push that this one, a revocation, cancels; 0 for others
+	had     *roaring.Bitmap // of a revocation: who has had the push that it cancels, as far as the receipts say
+	users   *roaring.Bitmap
+	rev     uint64 // of the entry in the bucket, 0 when it has never been written
+	dirty   bool   // users are not what the bucket holds
+}
+
+// is says whether the entry waits for the user. A revocation does for those who have had what it cancels.
+func (e *entry) is(local uint32) bool {
+	return e.users.Contains(local) && (e.had == nil || e.had.Contains(local))
 }
 
 type early struct {
@@ -34,7 +44,9 @@ type early struct {
 	users  *roaring.Bitmap
 }
 
-func newPending() *pending { return &pending{early: map[push.Seq]*early{}} }
+func newPending() *pending {
+	return &pending{early: map[push.Seq]*early{}, revoked: map[push.Seq]*entry{}}
+}
 
 func (p *pending) find(seq push.Seq) (int, bool) {
 	return slices.BinarySearchFunc(p.live, seq, func(e *entry, s push.Seq) int {
@@ -54,7 +66,11 @@ func (p *pending) restore(seq push.Seq, w wire.Pending, rev uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i, ok := p.find(seq)
-	e := &entry{seq: seq, expire: w.Expire, users: w.Users, rev: rev}
+	e := &entry{seq: seq, expire: w.Expire, revokes: w.Revokes, users: w.Users, rev: rev}
+	if e.revokes != 0 {
+		e.had = roaring.New()
+		p.revoked[e.revokes] = e
+	}
 	if ok {
 		p.live[i] = e
 		return
@@ -83,12 +99,47 @@ func (p *pending) audience(seq push.Seq, expire, now int64, users *roaring.Bitma
 	return true
 }
 
+// revocation is audience for the revocation of a push, which waits for nobody from here on. Who has had it waits for the
+// revocation: had tells who those are.
+func (p *pending) revocation(seq, revokes push.Seq, expire, now int64, users *roaring.Bitmap, place uint64) bool {
+	fresh := p.audience(seq, expire, now, users, place)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i, ok := p.find(revokes); ok && !p.live[i].users.IsEmpty() {
+		p.live[i].users, p.live[i].dirty = roaring.New(), true
+	}
+	if i, ok := p.find(seq); ok && fresh {
+		e := p.live[i]
+		e.revokes, e.had = revokes, roaring.New()
+		p.revoked[revokes] = e
+	}
+	return fresh
+}
+
+// revocations are the pushes that are revoked, within what was left of their lifetime.
+func (p *pending) revocations() []push.Seq {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return slices.Collect(maps.Keys(p.revoked))
+}
+
+// had notes who has had a push, when that is revoked.
+func (p *pending) had(seq push.Seq, r wire.Receipt) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.revoked[seq]; e != nil {
+		for _, users := range []*roaring.Bitmap{r.Received, r.Opened, r.Sent} {
+			e.had.Or(users)
+		}
+	}
+}
+
 // receipt folds who has got a push, the message at place in RECEIPTS.
 func (p *pending) receipt(seq push.Seq, expire, now int64, users *roaring.Bitmap, place uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.at.Receipts = max(p.at.Receipts, place)
-	if expire <= now {
+	if expire <= now || users.IsEmpty() {
 		return
 	}
 	if i, ok := p.find(seq); ok {
@@ -113,7 +164,7 @@ func (p *pending) inbox(local uint32, now int64) []push.Seq {
 	defer p.mu.RUnlock()
 	var seqs []push.Seq
 	for _, e := range p.live {
-		if e.expire > now && e.users.Contains(local) {
+		if e.expire > now && e.is(local) {
 			seqs = append(seqs, e.seq)
 		}
 	}
@@ -132,11 +183,8 @@ func (p *pending) expired(now int64) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.live = slices.DeleteFunc(p.live, func(e *entry) bool { return e.expire <= now })
-	for seq, e := range p.early {
-		if e.expire <= now {
-			delete(p.early, seq)
-		}
-	}
+	maps.DeleteFunc(p.early, func(_ push.Seq, e *early) bool { return e.expire <= now })
+	maps.DeleteFunc(p.revoked, func(_ push.Seq, e *entry) bool { return e.expire <= now })
 	return len(p.live)
 }
 
@@ -158,7 +206,7 @@ func (p *pending) changes(all bool) ([]change, wire.Position) {
 	for _, e := range p.live {
 		if e.dirty && (all || e.rev == 0) {
 			e.dirty = false
-			cs = append(cs, change{e, e.seq, e.rev, wire.Pending{Expire: e.expire, Users: e.users.Clone()}})
+			cs = append(cs, change{e, e.seq, e.rev, wire.Pending{Expire: e.expire, Revokes: e.revokes, Users: e.users.Clone()}})
 		}
 	}
 	at := p.at

@@ -43,6 +43,11 @@ func (s *shard) run(ctx context.Context, ready func()) error {
 	if err := s.restore(ctx); err != nil {
 		return fmt.Errorf("restore the pending entries of app %d, shard %d: %w", s.app, s.id, err)
 	}
+	for _, revoked := range s.pending.revocations() {
+		if err := s.readHad(ctx, revoked); err != nil {
+			return err
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	caught := make(chan struct{}, 2)
 	at := s.pending.at
@@ -138,7 +143,7 @@ func (s *shard) lastSeq(ctx context.Context, stream string) (uint64, error) {
 
 // follow folds one of the two logs from behind a place in it.
 func (s *shard) follow(ctx context.Context, stream, filter string, after uint64, at *broker.Progress,
-	fold func(*broker.Message, int64), caught chan<- struct{},
+	fold func(context.Context, *broker.Message, int64) error, caught chan<- struct{},
 ) error {
 	at.Advance(after)
 	// Whatever the shard has in the stream up to here is folded when the fold has caught up, even if that is nothing.
@@ -154,10 +159,14 @@ func (s *shard) follow(ctx context.Context, stream, filter string, after uint64,
 		},
 		Handle: func(m *broker.Message) error {
 			expire, err := strconv.ParseInt(m.Header[wire.HeaderExpire], 10, 64)
+			if err == nil {
+				err = fold(ctx, m, expire)
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			if err != nil {
 				s.corrupt(m, err)
-			} else {
-				fold(m, expire)
 			}
 			at.Advance(m.Seq)
 			return nil
@@ -165,38 +174,66 @@ func (s *shard) follow(ctx context.Context, stream, filter string, after uint64,
 	})
 }
 
-func (s *shard) foldAudience(m *broker.Message, expire int64) {
+// foldAudience folds one message of AUDIENCES. An error is of a message that cannot be read, or of the end of ctx.
+func (s *shard) foldAudience(ctx context.Context, m *broker.Message, expire int64) error {
 	place, err := wire.ParsePushPlace(m.Subject)
 	if err != nil {
-		s.corrupt(m, err)
-		return
+		return err
 	}
 	users, err := wire.DecodeBitmap(m.Data, s.width)
 	if err != nil {
-		s.corrupt(m, err)
-		return
+		return err
 	}
-	if s.pending.audience(place.Seq, expire, time.Now().Unix(), users, m.Seq) {
+	fresh, now := false, time.Now().Unix()
+	if header, ok := m.Header[wire.HeaderRevokes]; ok {
+		revoked, err := strconv.ParseUint(header, 10, 64)
+		if err != nil {
+			return err
+		}
+		if fresh = s.pending.revocation(place.Seq, push.Seq(revoked), expire, now, users, m.Seq); fresh {
+			if err := s.readHad(ctx, push.Seq(revoked)); err != nil {
+				return err
+			}
+		}
+	} else {
+		fresh = s.pending.audience(place.Seq, expire, now, users, m.Seq)
+	}
+	if fresh {
 		select { // never waits: a mark that is there already says the same
 		case s.fresh <- struct{}{}:
 		default:
 		}
 	}
+	return nil
 }
 
-func (s *shard) foldReceipt(m *broker.Message, expire int64) {
+// readHad reads who has had a push that is revoked; what comes later foldReceipt adds. It ends with ctx.
+func (s *shard) readHad(ctx context.Context, revoked push.Seq) error {
+	return s.o.b.Fold(ctx, broker.FoldConfig{
+		Stream: wire.ReceiptsStream, Filter: wire.ReceiptSubject(s.app, s.id, revoked), StopWhenRead: true,
+		Handle: func(m *broker.Message) error {
+			if r, err := wire.DecodeReceipt(m.Data, s.width); err == nil { // else foldReceipt has told, or will
+				s.pending.had(revoked, r)
+			}
+			return nil
+		},
+	})
+}
+
+// foldReceipt folds one message of RECEIPTS. An error is of a message that cannot be read.
+func (s *shard) foldReceipt(_ context.Context, m *broker.Message, expire int64) error {
 	place, err := wire.ParsePushPlace(m.Subject)
 	if err != nil {
-		s.corrupt(m, err)
-		return
+		return err
 	}
 	r, err := wire.DecodeReceipt(m.Data, s.width)
 	if err != nil {
-		s.corrupt(m, err)
-		return
+		return err
 	}
+	s.pending.had(place.Seq, r)
 	r.Received.Or(r.Opened) // who opened it has it
 	s.pending.receipt(place.Seq, expire, time.Now().Unix(), r.Received, m.Seq)
+	return nil
 }
 
 // corrupt tells of a message that cannot be read; the fold goes on without it, as a shard must not stop for one push.

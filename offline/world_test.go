@@ -34,10 +34,21 @@ type world struct {
 }
 
 type logged struct {
-	place  uint64
-	seq    push.Seq
-	expire int64
-	users  byte
+	place   uint64
+	seq     push.Seq
+	expire  int64
+	users   byte
+	sent    byte     // of a receipt: who was only sent the push
+	revokes push.Seq // of a revocation's audience
+}
+
+// had is readHad on the history's log.
+func (k *member) had(revoked push.Seq) {
+	for _, l := range k.w.receipts {
+		if l.seq == revoked {
+			k.s.pending.had(revoked, wire.Receipt{Received: set(l.users), Opened: set(0), Sent: set(l.sent)})
+		}
+	}
 }
 
 type kept struct {
@@ -143,6 +154,9 @@ func (w *world) start() *member {
 		}
 	}
 	k.a, k.r = k.s.pending.at.Audiences, k.s.pending.at.Receipts
+	for _, revoked := range k.s.pending.revocations() {
+		k.had(revoked)
+	}
 	return k
 }
 
@@ -150,8 +164,14 @@ func (w *world) start() *member {
 func (k *member) foldAudience() bool {
 	for _, l := range k.w.audiences {
 		if l.place > k.a {
-			data, _ := wire.EncodeBitmap(set(l.users))
-			k.s.foldAudience(&broker.Message{Subject: wire.AudienceSubject(app, 0, l.seq), Data: data, Seq: l.place}, l.expire)
+			if l.revokes != 0 {
+				if k.s.pending.revocation(l.seq, l.revokes, l.expire, time.Now().Unix(), set(l.users), l.place) {
+					k.had(l.revokes)
+				}
+			} else {
+				data, _ := wire.EncodeBitmap(set(l.users))
+				k.fold(k.s.foldAudience, wire.AudienceSubject(app, 0, l.seq), data, l)
+			}
 			k.a = l.place
 			return true
 		}
@@ -162,13 +182,19 @@ func (k *member) foldAudience() bool {
 func (k *member) foldReceipt() bool {
 	for _, l := range k.w.receipts {
 		if l.place > k.r {
-			data, _ := wire.EncodeReceipt(wire.Receipt{Received: set(l.users & 0x55), Opened: set(l.users)})
-			k.s.foldReceipt(&broker.Message{Subject: wire.ReceiptSubject(app, 0, l.seq), Data: data, Seq: l.place}, l.expire)
+			data, _ := wire.EncodeReceipt(wire.Receipt{Received: set(l.users & 0x55), Opened: set(l.users), Sent: set(l.sent)})
+			k.fold(k.s.foldReceipt, wire.ReceiptSubject(app, 0, l.seq), data, l)
 			k.r = l.place
 			return true
 		}
 	}
 	return false
+}
+
+func (k *member) fold(f func(context.Context, *broker.Message, int64) error, subject string, data []byte, l logged) {
+	if err := f(context.Background(), &broker.Message{Subject: subject, Data: data, Seq: l.place}, l.expire); err != nil {
+		k.w.t.Fatal(err)
+	}
 }
 
 func (k *member) write() {
@@ -202,16 +228,17 @@ func bits(b *roaring.Bitmap) (users byte) {
 func (w *world) act() {
 	t := w.t
 	k := rapid.SampledFrom(w.workers).Draw(t, "worker")
-	switch rapid.IntRange(0, 11).Draw(t, "act") {
+	switch rapid.IntRange(0, 12).Draw(t, "act") {
 	case 0:
-		w.place += rapid.Uint64Range(1, 3).Draw(t, "gap")
 		expire := time.Now().Unix() + rapid.Int64Range(-1, 9).Draw(t, "life")
-		w.audiences = append(w.audiences, logged{w.place, push.Seq(50 + (len(w.audiences) ^ 1)), expire, rapid.Byte().Draw(t, "users")})
+		w.audience(logged{expire: expire, users: rapid.Byte().Draw(t, "users")})
 	case 1, 2:
 		if len(w.audiences) > 0 {
 			a := rapid.SampledFrom(w.audiences).Draw(t, "push")
 			w.place += rapid.Uint64Range(1, 3).Draw(t, "gap")
-			w.receipts = append(w.receipts, logged{w.place, a.seq, a.expire, rapid.Byte().Draw(t, "users")})
+			w.receipts = append(w.receipts, logged{
+				place: w.place, seq: a.seq, expire: a.expire, users: rapid.Byte().Draw(t, "users"), sent: rapid.Byte().Draw(t, "sent"),
+			})
 		}
 	case 3, 4:
 		k.foldAudience()
@@ -229,6 +256,14 @@ func (w *world) act() {
 			*k = *w.start().adopt(k)
 			w.nested = false
 		}
+	case 12:
+		if len(w.audiences) > 0 {
+			a := rapid.SampledFrom(w.audiences).Draw(t, "revoked")
+			again := func(l logged) bool { return l.revokes == a.seq }
+			if a.revokes == 0 && !slices.ContainsFunc(w.audiences, again) {
+				w.audience(logged{expire: a.expire, users: a.users, revokes: a.seq})
+			}
+		}
 	case 11:
 		<-time.After(time.Duration(rapid.IntRange(1, 1500).Draw(t, "ms")) * time.Millisecond)
 		k.s.pending.expired(time.Now().Unix())
@@ -240,6 +275,13 @@ func (w *world) act() {
 			}
 		}
 	}
+}
+
+// audience adds one to the log.
+func (w *world) audience(l logged) {
+	w.place += rapid.Uint64Range(1, 3).Draw(w.t, "gap")
+	l.place, l.seq = w.place, push.Seq(50+(len(w.audiences)^1))
+	w.audiences = append(w.audiences, l)
 }
 
 // adopt makes a started worker take the place of the one that died.
