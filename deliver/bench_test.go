@@ -51,30 +51,33 @@ func crowd(t testing.TB, n int) (*dispatcher, *shard, *roaring.Bitmap) {
 	}
 	users := roaring.New()
 	for i := range uint32(n) {
-		s.join(&session{shard: s, local: 3 * i, conn: conn}, 1)
+		se := &session{shard: s, local: 3 * i, conn: conn}
+		s.join(se, 1)
+		se.login = nil
 		users.Add(3 * i)
 		users.Add(3*i + 1) // who is not here
 	}
-	return &dispatcher{d: d}, s, users
+	return newDispatcher(d), s, users
 }
 
 func TestDispatchAllocates(t *testing.T) {
 	const sessions = 10_000
 	x, s, users := crowd(t, sessions)
-	f := frameOf(1)
+	batch := batchOf(1, users)
 	run := func() {
-		x.list = s.audience(users, 1, x.list[:0])
+		batch[0].users = users.Clone()
+		x.list = s.audiences(batch, x.list[:0])
 		if len(x.list) != sessions {
 			t.Errorf("an audience reaches %d sessions", len(x.list))
 		}
-		x.send(1, f)
+		x.send(batch)
 	}
 	run()
-	if n := testing.AllocsPerRun(10, func() { x.send(1, f) }); n != 0 {
+	if n := testing.AllocsPerRun(10, func() { x.send(batch) }); n != 0 {
 		t.Errorf("sending to %d sessions allocates %v times", sessions, n)
 	}
-	// The walk of a bitmap, and a container here and there.
-	if n := testing.AllocsPerRun(10, run); n > 8 {
+	// The copy and the walk of a bitmap, and a container here and there.
+	if n := testing.AllocsPerRun(10, run); n > 12 {
 		t.Errorf("an audience of %d sessions allocates %v times", sessions, n)
 	}
 }
@@ -84,11 +87,11 @@ func BenchmarkDispatch(b *testing.B) {
 	for _, n := range []int{100, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			x, s, users := crowd(b, n)
-			f := frameOf(1)
 			b.ReportAllocs()
 			for b.Loop() {
-				x.list = s.audience(users, 1, x.list[:0])
-				x.send(1, f)
+				batch := batchOf(1, users.Clone())
+				x.list = s.audiences(batch, x.list[:0])
+				x.send(batch)
 			}
 			b.ReportMetric(float64(b.N)*float64(n)/b.Elapsed().Seconds(), "sessions/s")
 		})
@@ -113,11 +116,13 @@ func BenchmarkDispatchSockets(b *testing.B) {
 		}
 		first.conn, fars = conn, append(fars, far)
 	}
-	f := socket.NewFrame(make([]byte, 300))
+	f := socket.NewFrame("push", 1, make([]byte, 300))
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		x.list = s.audience(users, 1, x.list[:0])
-		x.send(1, f)
+		batch := batchOf(1, users.Clone())
+		batch[0].push.frame = f
+		x.list = s.audiences(batch, x.list[:0])
+		x.send(batch)
 		if i%16 == 15 { // outside of what is measured
 			b.StopTimer()
 			for _, far := range fars {
@@ -165,7 +170,7 @@ func BenchmarkIdleSession(b *testing.B) {
 	})
 	before := heap()
 	for i := range uint32(n) {
-		se := &session{shard: s, local: i, login: &login{}}
+		se := &session{shard: s, local: i}
 		s.join(se, 1)
 		conn, far, err := sockets.pair(se)
 		if err != nil {
@@ -181,7 +186,8 @@ func BenchmarkIdleSession(b *testing.B) {
 			dup, failed = unix.Dup(int(fd))
 			fars = append(fars, dup)
 		})
-		if err = errors.Join(err, failed, far.Close(), se.goLive(conn, nil, nil), conn.Start()); err != nil {
+		_, _, live := se.goLive(conn, noHello, nil)
+		if err = errors.Join(err, failed, far.Close(), live, conn.Start()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/carillon-push/carillon/deliver/socket"
 	"github.com/carillon-push/carillon/pkg/broker"
@@ -47,6 +48,9 @@ type Config struct {
 	Socket socket.Config
 	// PerAccount is how many sessions one account may have here; a further one ends the oldest with 4005.
 	PerAccount int
+	// Connects is how many logins a second this process takes; a further one is refused with 429. A second's worth may come
+	// at once.
+	Connects int
 	// Max is how many sessions this process takes, those included that are logging in; a further one is refused with 429.
 	Max int
 	// Receipts is how often acknowledgements are published.
@@ -57,7 +61,7 @@ type Config struct {
 
 // Default has no apps.
 func Default() Config {
-	return Config{Socket: socket.Default(), PerAccount: 10, Max: 1_000_000, Receipts: time.Second, Drain: 5 * time.Second}
+	return Config{Socket: socket.Default(), PerAccount: 10, Connects: 10_000, Max: 1_000_000, Receipts: time.Second, Drain: 5 * time.Second}
 }
 
 // Validate says what is wrong, in sentences.
@@ -65,6 +69,9 @@ func (c Config) Validate() error {
 	var errs []error
 	if c.PerAccount < 1 {
 		errs = append(errs, fmt.Errorf("an account must be allowed at least one session, not %d", c.PerAccount))
+	}
+	if c.Connects < 1 {
+		errs = append(errs, fmt.Errorf("the gateway must be allowed at least one login a second, not %d", c.Connects))
 	}
 	if c.Max < 1 {
 		errs = append(errs, fmt.Errorf("the gateway must be allowed at least one session, not %d", c.Max))
@@ -80,17 +87,19 @@ func (c Config) Validate() error {
 
 // Deliver is one gateway.
 type Deliver struct {
-	cfg     Config
-	b       *broker.Broker
-	dir     *directory.Directory
-	log     *slog.Logger
-	metrics *metrics
-	apps    atomic.Pointer[map[push.AppID]App]
-	poller  *socket.Poller
-	hub     *hub
-	pushes  *pushes
-	live    chan struct{} // closed when live audiences are heard
-	taken   atomic.Int64  // sessions, those included that are logging in or closing
+	cfg      Config
+	b        *broker.Broker
+	dir      *directory.Directory
+	log      *slog.Logger
+	metrics  *metrics
+	apps     atomic.Pointer[map[push.AppID]App]
+	poller   *socket.Poller
+	hub      *hub
+	pushes   *pushes
+	devices  *devices
+	connects *rate.Limiter
+	live     chan struct{} // closed when live audiences are heard
+	taken    atomic.Int64  // sessions, those included that are logging in or closing
 }
 
 // New makes a gateway that takes sessions once Run has begun.
@@ -104,8 +113,9 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 	}
 	d := &Deliver{
 		cfg: cfg, b: b, dir: directory.New(b), log: log.With("component", "deliver"),
-		poller: poller, live: make(chan struct{}),
+		poller: poller, live: make(chan struct{}), connects: rate.NewLimiter(rate.Limit(cfg.Connects), cfg.Connects),
 	}
+	d.devices = newDevices(d)
 	d.hub = newHub(d)
 	d.SetApps(cfg.Apps)
 	if d.pushes, err = newPushes(b); err != nil {
@@ -131,10 +141,13 @@ func (d *Deliver) SetApps(apps []App) {
 	}
 }
 
-// Handler serves GET /v1/session.
+// Handler serves GET /v1/session, GET /v1/events and POST /v1/ack.
 func (d *Deliver) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/session", d.session)
+	mux.HandleFunc("GET /v1/events", d.events)
+	mux.HandleFunc("POST /v1/ack", d.ack)
+	mux.HandleFunc("OPTIONS /v1/", preflight)
 	return mux
 }
 
@@ -163,6 +176,8 @@ func (d *Deliver) Run(ctx context.Context) error {
 	g.Go(func() error { return d.poller.Run(serving) })
 	g.Go(func() error { return d.dispatch(serving) })
 	g.Go(func() error { return d.receipts(serving) })
+	g.Go(func() error { return d.devices.run(serving) })
+	g.Go(func() error { return d.serveRevoked(serving) })
 	g.Go(func() error { return d.b.Serve(serving, wire.SessionStatusFilter(), "", nil, d.status) })
 	g.Go(func() error { return d.b.Serve(serving, wire.SessionEndFilter(), "", nil, d.end) })
 	g.Go(func() error { return d.b.Serve(serving, wire.SessionConnectedFilter(), "", nil, d.connected) })
@@ -170,6 +185,7 @@ func (d *Deliver) Run(ctx context.Context) error {
 		select { // the process's end wakes it, or the failure of one of the others
 		case <-ctx.Done():
 			d.drain(serving)
+			d.awaitClients(serving)
 			stop()
 		case <-serving.Done():
 		}
@@ -179,6 +195,24 @@ func (d *Deliver) Run(ctx context.Context) error {
 	final, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return errors.Join(err, d.publishReceipts(final))
+}
+
+// clientWait bounds the wait for clients that were told to go: most hang up at once.
+const clientWait = time.Second
+
+// awaitClients waits until the last session has ended, so that each has heard why.
+func (d *Deliver) awaitClients(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, clientWait)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for d.taken.Load() > 0 {
+		select { // the ticker wakes it, the time ends it
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // drain closes every session with 1001, evenly over the drain time.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -16,7 +15,7 @@ import (
 // hub knows the shards whose users have sessions here.
 type hub struct {
 	d       *Deliver
-	handled atomic.Uint64 // sequence in AUDIENCES up to which everything has been dispatched and written
+	handled broker.Progress // sequence in AUDIENCES up to which everything has been dispatched and written
 	mu      sync.RWMutex
 	shards  map[shardKey]*shard
 }
@@ -30,7 +29,7 @@ func newHub(d *Deliver) *hub { return &hub{d: d, shards: map[shardKey]*shard{}} 
 
 func newShard(d *Deliver, app push.AppID, id push.Shard) *shard {
 	return &shard{
-		d: d, app: app, id: id, connected: roaring.New(), sessions: map[uint32]*session{}, acks: newAcks(),
+		d: d, app: app, id: id, connected: roaring.New(), sessions: map[uint32]*session{}, devices: map[*session]string{}, acks: newAcks(),
 		publishing: newAcks(), publish: make(chan struct{}, 1),
 	}
 }
@@ -65,12 +64,14 @@ func (h *hub) shard(ctx context.Context, app push.AppID, id push.Shard) (*shard,
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	s.dispatched = max(s.dispatched, m.Seq)
-	s.mu.Unlock()
-	if place, err := wire.ParsePushPlace(m.Subject); err == nil && m.Seq <= h.handled.Load() {
-		s.wrote(place.Seq)
+	place, err := wire.ParsePushPlace(m.Subject)
+	if err != nil {
+		return nil, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.from = m.Seq
+	s.dispatched, s.newest = max(s.dispatched, m.Seq), max(s.newest, place.Seq)
 	s.started = true
 	return s, nil
 }
@@ -112,8 +113,10 @@ type shard struct {
 	mu         sync.Mutex
 	connected  *roaring.Bitmap     // places with a session
 	sessions   map[uint32]*session // by place: the newest, which leads to the others
+	devices    map[*session]string // what clients call their devices; the others are not in it
+	from       uint64              // sequence in AUDIENCES behind which they are dispatched: before, nobody was here
 	dispatched uint64              // sequence in AUDIENCES of the last one that was dispatched here
-	written    push.Seq            // the newest push that was dispatched here and written to everybody
+	newest     push.Seq            // the push of that audience: those of a shard come in the order of their pushes
 
 	// Receipts, see receipts.go.
 	ackMu      sync.Mutex
@@ -123,11 +126,12 @@ type shard struct {
 	publish    chan struct{} // capacity 1: full while somebody publishes
 }
 
-// join registers a session for live pushes and gives the last audience that it will not see live. What the account has
+// join registers a session for live pushes and gives the last audience that it will not get live. What the account has
 // beyond limit sessions is taken out, the newest of it first: the caller closes it.
 func (s *shard) join(se *session, limit int) (dispatched uint64, surplus []*session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	se.login = &login{after: s.newest}
 	se.next = s.sessions[se.local]
 	s.sessions[se.local] = se
 	s.connected.Add(se.local)
@@ -146,6 +150,7 @@ func (s *shard) join(se *session, limit int) (dispatched uint64, surplus []*sess
 func (s *shard) leave(se *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.devices, se)
 	first := s.sessions[se.local]
 	if first == se {
 		if se.next != nil {
@@ -164,34 +169,64 @@ func (s *shard) leave(se *session) {
 	}
 }
 
-// audience appends the sessions that an audience reaches here, and notes that it was dispatched: who joins later finds it
-// in the inbox.
-func (s *shard) audience(users *roaring.Bitmap, place uint64, into []*session) []*session {
+// name notes what a session calls its device.
+func (s *shard) name(se *session, device string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dispatched = max(s.dispatched, place)
-	users.And(s.connected)
-	it := users.Iterator()
-	for it.HasNext() {
-		for se := s.sessions[it.Next()]; se != nil; se = se.next {
-			into = append(into, se)
+	s.devices[se] = device
+}
+
+// nameOf is what a session calls its device, "" when it has not said.
+func (s *shard) nameOf(se *session) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.devices[se]
+}
+
+// audiences appends the sessions that a batch of audiences reaches here, by place, and leaves in each batch entry who of
+// it is here. It notes that they were dispatched: who joins later finds them in the inbox. There are at most maxBatch.
+func (s *shard) audiences(batch []live, into []target) []target {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range batch {
+		l := &batch[i]
+		s.dispatched, s.newest = max(s.dispatched, l.place), max(s.newest, l.seq)
+		if l.place <= s.from {
+			l.users = roaring.New()
 		}
+		l.users.And(s.connected)
+	}
+	if len(batch) == 1 {
+		for it := batch[0].users.Iterator(); it.HasNext(); {
+			into = s.reach(it.Next(), 1, into)
+		}
+		return into
+	}
+	its := make([]roaring.IntPeekable, len(batch))
+	all := roaring.New()
+	for i, l := range batch {
+		its[i] = l.users.Iterator()
+		all.Or(l.users)
+	}
+	for it := all.Iterator(); it.HasNext(); {
+		local, mask := it.Next(), uint64(0)
+		for i, users := range its {
+			if users.HasNext() && users.PeekNext() == local {
+				users.Next()
+				mask |= 1 << i
+			}
+		}
+		into = s.reach(local, mask, into)
 	}
 	return into
 }
 
-// wrote notes that a push's live sessions have it: it does not come live again.
-func (s *shard) wrote(seq push.Seq) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.written = max(s.written, seq)
-}
-
-// newest is the last push that does not come live again. Audiences of a shard come in the order of their pushes.
-func (s *shard) newest() push.Seq {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.written
+// reach appends the sessions of one user. Called with mu held.
+func (s *shard) reach(local uint32, mask uint64, into []target) []target {
+	for se := s.sessions[local]; se != nil; se = se.next {
+		into = append(into, target{se, mask})
+	}
+	return into
 }
 
 // of gives the sessions of one user.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"pgregory.net/rapid"
+
+	"github.com/carillon-push/carillon/pkg/push"
 )
 
 // oracle is a shard as a list: of each place its sessions, the newest first.
@@ -61,8 +63,24 @@ func TestShardAgainstAnOracle(t *testing.T) {
 				users := roaring.BitmapOf(rapid.SliceOf(place).Draw(t, "users")...)
 				want := o.audience(users)
 				dispatched++
-				if got := s.audience(users, dispatched, nil); !slices.Equal(got, want) {
+				if got := reached(s.audiences(batchOf(dispatched, users), nil), 1); !slices.Equal(got, want) {
 					t.Fatalf("an audience reaches %v, want %v", got, want)
+				}
+			},
+			"batch": func(t *rapid.T) {
+				var batch []live
+				var want [maxBatch][]*session
+				for i := range rapid.IntRange(2, 5).Draw(t, "audiences") {
+					users := roaring.BitmapOf(rapid.SliceOf(place).Draw(t, "users")...)
+					dispatched++
+					batch = append(batch, batchOf(dispatched, users)...)
+					want[i] = o.audience(users)
+				}
+				targets := s.audiences(batch, nil)
+				for i := range batch {
+					if got := reached(targets, 1<<i); !slices.Equal(got, want[i]) {
+						t.Fatalf("audience %d of a batch reaches %v, want %v", i, got, want[i])
+					}
 				}
 			},
 			"": func(t *rapid.T) {
@@ -79,6 +97,21 @@ func TestShardAgainstAnOracle(t *testing.T) {
 	})
 }
 
+// batchOf is one audience, of the push with its place's number.
+func batchOf(place uint64, users *roaring.Bitmap) []live {
+	return []live{{place: place, seq: push.Seq(place), push: knownOf(push.Seq(place)), users: users}}
+}
+
+// reached are the sessions that a push of a batch reaches.
+func reached(targets []target, mask uint64) (all []*session) {
+	for _, t := range targets {
+		if t.mask&mask != 0 {
+			all = append(all, t.se)
+		}
+	}
+	return all
+}
+
 // Whoever joins, leaves and dispatches at once, in the end nobody is left.
 func TestShardAtOnce(t *testing.T) {
 	t.Parallel()
@@ -90,13 +123,13 @@ func TestShardAtOnce(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for n := range uint32(300) {
-				se := &session{shard: s, local: n % 7, login: &login{}}
+				se := &session{shard: s, local: n % 7}
 				_, surplus := s.join(se, 1+i%3)
 				for _, o := range surplus {
 					o.close(4005)
 				}
 				if i%2 == 0 {
-					s.audience(roaring.BitmapOf(1, 2, 3), uint64(n), nil)
+					s.audiences(batchOf(uint64(n), roaring.BitmapOf(1, 2, 3)), nil)
 					d.hub.all()
 				}
 				s.leave(se)

@@ -2,9 +2,9 @@ package deliver
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -13,34 +13,42 @@ import (
 	"github.com/carillon-push/carillon/deliver/socket"
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
-	"github.com/carillon-push/carillon/pkg/usersig"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
 // loginWait bounds a login, and so the wait for the offline worker.
 const loginWait = 10 * time.Second
 
-// refusal is why a login was refused: the HTTP status, and the contract's code and text.
-type refusal struct {
-	status int
-	code   int
-	info   string
+// transport is how a request becomes a connection.
+type transport struct {
+	protocol socket.Protocol
+	check    func(*http.Request) error // before anything else
+	take     func(http.ResponseWriter, *http.Request) (net.Conn, []byte, error)
 }
 
-func (r *refusal) Error() string { return r.info }
+var (
+	webSocket   = transport{socket.WebSocket, socket.Check, socket.Upgrade}
+	eventStream = transport{socket.EventStream, checkStream, socket.Stream}
+)
 
-// session logs one client in and hands its connection to the poller; the request's goroutine ends with it.
-func (d *Deliver) session(w http.ResponseWriter, r *http.Request) {
+// session logs one client in over WebSocket.
+func (d *Deliver) session(w http.ResponseWriter, r *http.Request) { d.login(w, r, webSocket, 0) }
+
+// login logs one client in and hands its connection to the poller; the request's goroutine ends with it. What the client
+// has seen already, up to the given push, is acknowledged.
+func (d *Deliver) login(w http.ResponseWriter, r *http.Request, t transport, seen push.Seq) {
 	ctx, cancel := context.WithTimeout(r.Context(), loginWait)
 	defer cancel()
-	u, err := d.authenticate(r)
+	err := t.check(r)
+	var u user
+	if err == nil {
+		u, err = d.authenticate(r)
+	}
+	if err == nil {
+		err = d.admit()
+	}
 	if err != nil {
 		d.refuse(w, r, err)
-		return
-	}
-	if d.taken.Add(1) > int64(d.cfg.Max) {
-		d.taken.Add(-1)
-		d.refuse(w, r, &refusal{http.StatusTooManyRequests, 60007, "this gateway has as many sessions as it takes, try again"})
 		return
 	}
 	se, err := d.register(ctx, u)
@@ -56,34 +64,52 @@ func (d *Deliver) session(w http.ResponseWriter, r *http.Request) {
 	if a, known := (*d.apps.Load())[u.app]; !known || a.Disabled {
 		se.close(wire.CloseKicked) // SetApps came between, and may have looked at the sessions before this one was there
 	}
-	if err := d.begin(ctx, w, r, se, dispatched); err != nil { // else OnClose does the same
+	if u.device != "" {
+		se.shard.name(se, u.device)
+	}
+	if err := d.begin(ctx, w, r, se, t, dispatched, seen); err != nil { // else OnClose does the same
 		se.shard.leave(se)
 		d.taken.Add(-1)
 		d.refuse(w, r, err)
 	}
 }
 
+// admit takes one of the places for sessions, which taken counts; there is an error when none is left, or they come too fast.
+func (d *Deliver) admit() error {
+	if !d.connects.Allow() {
+		return &refusal{http.StatusTooManyRequests, 60007, "too many clients connect at once, try again"}
+	}
+	if d.taken.Add(1) > int64(d.cfg.Max) {
+		d.taken.Add(-1)
+		return &refusal{http.StatusTooManyRequests, 60007, "this gateway has as many sessions as it takes, try again"}
+	}
+	return nil
+}
+
 // begin fetches the inbox of a session that has joined, and makes the request its connection. After an error the poller
 // does not have the session.
-func (d *Deliver) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, se *session, dispatched uint64) error {
-	seqs, frames, err := d.inbox(ctx, se, dispatched)
+func (d *Deliver) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, se *session, t transport, dispatched uint64, seen push.Seq) error {
+	inbox, err := d.inbox(ctx, se, dispatched)
 	if err != nil {
 		return err
 	}
-	conn, leftover, err := socket.Upgrade(w, r)
+	inbox = d.acknowledgeSeen(se, inbox, seen)
+	conn, leftover, err := t.take(w, r)
 	if err != nil {
 		return errors.Join(errAnswered, err)
 	}
-	adopted, err := d.poller.Adopt(conn, leftover, se)
+	adopted, err := d.poller.Adopt(conn, leftover, t.protocol, se)
 	if err != nil {
 		return errors.Join(errAnswered, err)
 	}
-	hello := socket.NewFrame(wire.AppendHello(nil, wire.Hello{
-		Session: nuid.Next(), Heartbeat: int(d.cfg.Socket.Heartbeat / time.Second), Pending: len(seqs),
-	}))
-	if se.goLive(adopted, append([]*socket.Frame{hello}, frames...), seqs) == nil {
+	sent, fromInbox, err := se.goLive(adopted, d.hello, inbox)
+	if err == nil {
 		d.metrics.logins.WithLabelValues(loginOK).Inc()
-		d.metrics.sent.WithLabelValues(sentInbox).Add(float64(len(frames)))
+		d.metrics.sent.WithLabelValues(sentInbox).Add(float64(fromInbox))
+		d.metrics.sent.WithLabelValues(sentLive).Add(float64(len(sent) - fromInbox))
+		for _, p := range sent {
+			se.shard.sentTo(p, se.local)
+		}
 	}
 	// Whatever became of it, the poller must see the connection to let go of it, and tells the session.
 	if err := adopted.Start(); err != nil && !errors.Is(err, socket.ErrClosed) {
@@ -92,51 +118,32 @@ func (d *Deliver) begin(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	return nil
 }
 
+// hello is the first frame of a session.
+func (d *Deliver) hello(pending int) *socket.Frame {
+	return socket.NewFrame(wire.FrameHello, 0, wire.AppendHello(nil, wire.Hello{
+		Session: nuid.Next(), Heartbeat: int(d.cfg.Socket.Heartbeat / time.Second), Pending: pending,
+	}))
+}
+
+// acknowledgeSeen acknowledges what of an inbox the client has had on the stream that it had before, and gives the rest. On
+// a stream everything comes in the order of sequences, so that a client that has seen one has had what is before it.
+func (d *Deliver) acknowledgeSeen(se *session, inbox []*known, seen push.Seq) []*known {
+	n := 0
+	for n < len(inbox) && inbox[n].seq <= seen {
+		n++
+	}
+	if n > 0 {
+		seqs := make([]push.Seq, n)
+		for i, p := range inbox[:n] {
+			seqs[i] = p.seq
+		}
+		d.acknowledge(se.shard, se.local, seqs, false)
+	}
+	return inbox[n:]
+}
+
 // errAnswered is for a login that failed when its request had been answered already.
 var errAnswered = errors.New("the handshake failed")
-
-// user is who logs in.
-type user struct {
-	app     push.AppID
-	account string
-	platform
-}
-
-// authenticate checks everything that the URL says.
-func (d *Deliver) authenticate(r *http.Request) (u user, err error) {
-	if err := socket.Check(r); err != nil {
-		return u, err
-	}
-	q := r.URL.Query()
-	app, err := push.ParseAppID(q.Get("sdkappid"))
-	if err != nil {
-		return u, &refusal{http.StatusForbidden, 60012, err.Error()}
-	}
-	a, known := (*d.apps.Load())[app]
-	account, sig := q.Get("identifier"), q.Get("usersig")
-	switch {
-	case !known:
-		return u, &refusal{http.StatusForbidden, 60006, "sdkappid is not an app of this service"}
-	case account == "":
-		return u, &refusal{http.StatusUnauthorized, 60004, "identifier is missing"}
-	case sig == "":
-		return u, &refusal{http.StatusUnauthorized, 60005, "usersig is missing"}
-	}
-	if err := push.ValidAccount(account); err != nil {
-		return u, &refusal{http.StatusForbidden, 70402, "identifier: " + err.Error()}
-	}
-	if _, err := usersig.Verify(sig, a.Keys, app, account, time.Now()); err != nil {
-		return u, &refusal{http.StatusUnauthorized, sigCode(err), err.Error()}
-	}
-	if a.Disabled {
-		return u, &refusal{http.StatusForbidden, 60016, "the app is disabled"}
-	}
-	p, err := parsePlatform(q.Get("platform"))
-	if err != nil {
-		return u, &refusal{http.StatusForbidden, 70402, err.Error()}
-	}
-	return user{app, account, p}, nil
-}
 
 // register makes the account at its first login, and gives a session that nobody knows yet.
 func (d *Deliver) register(ctx context.Context, u user) (*session, error) {
@@ -152,30 +159,15 @@ func (d *Deliver) register(ctx context.Context, u user) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("log in: %w", err)
 	}
-	return &session{shard: shard, local: d.b.Sharding().Local(o), platform: u.platform, login: &login{}}, nil
+	return &session{shard: shard, local: d.b.Sharding().Local(o), platform: u.platform}, nil
 }
 
-// sigCode is the contract's code for a signature that usersig refused.
-func sigCode(err error) int {
-	switch {
-	case errors.Is(err, usersig.ErrExpired):
-		return 70001
-	case errors.Is(err, usersig.ErrSignature):
-		return 70009
-	case errors.Is(err, usersig.ErrIdentifier):
-		return 70013
-	case errors.Is(err, usersig.ErrApp):
-		return 70014
-	}
-	return 70003
-}
-
-// inbox asks what waits for a session that has joined, and gives the pushes' sequences and frames, oldest first. It tries
-// again while no offline worker answers, since one may be about to take the shard over.
-func (d *Deliver) inbox(ctx context.Context, se *session, dispatched uint64) ([]push.Seq, []*socket.Frame, error) {
+// inbox asks what waits for a session that has joined, oldest first. It tries again while no offline worker answers, since
+// one may be about to take the shard over.
+func (d *Deliver) inbox(ctx context.Context, se *session, dispatched uint64) ([]*known, error) {
 	receipts, err := d.settle(ctx, se.shard, se.local)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	request := wire.EncodeInboxRequest(wire.InboxRequest{Local: se.local, Audiences: dispatched, Receipts: receipts})
 	var answer []byte
@@ -186,16 +178,15 @@ func (d *Deliver) inbox(ctx context.Context, se *session, dispatched uint64) ([]
 		}
 		select { // the pause wakes it, the login's time ends it
 		case <-ctx.Done():
-			return nil, nil, fmt.Errorf("ask for the inbox: %w", err)
+			return nil, fmt.Errorf("ask for the inbox: %w", err)
 		case <-time.After(pause):
 		}
 	}
 	waiting, err := wire.DecodeInbox(answer)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var seqs []push.Seq
-	var frames []*socket.Frame
+	pushes := make([]*known, 0, len(waiting))
 	now := time.Now().Unix()
 	for _, seq := range waiting {
 		p, err := d.pushes.get(ctx, seq)
@@ -203,41 +194,11 @@ func (d *Deliver) inbox(ctx context.Context, se *session, dispatched uint64) ([]
 			continue // its time is over, an operator has removed it, or it is none
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("fetch push %d: %w", seq, err)
+			return nil, fmt.Errorf("fetch push %d: %w", seq, err)
 		}
 		if p.app == se.shard.app && p.expire > now {
-			seqs = append(seqs, seq)
-			frames = append(frames, p.frame)
+			pushes = append(pushes, p)
 		}
 	}
-	return seqs, frames, nil
-}
-
-// refuse answers a login with plain HTTP. It is the one place where errors become statuses and codes.
-func (d *Deliver) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	var no *refusal
-	var upgrade *socket.Refusal
-	result := loginRefused
-	switch {
-	case errors.Is(r.Context().Err(), context.Canceled), errors.Is(err, errAnswered): // the client has gone, or sees its connection close
-		d.metrics.logins.WithLabelValues(loginGone).Inc()
-		return
-	case errors.As(err, &no):
-	case errors.As(err, &upgrade):
-		upgrade.SetHeaders(w.Header())
-		no = &refusal{upgrade.Status, 60002, upgrade.Reason}
-	default:
-		d.log.Warn("a login failed", "err", err)
-		result = loginFailed
-		w.Header().Set("Retry-After", "1")
-		no = &refusal{http.StatusServiceUnavailable, 91000, "internal error, try again"}
-	}
-	d.metrics.logins.WithLabelValues(result).Inc()
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(no.status)
-	_ = json.NewEncoder(w).Encode(struct { // the client may be gone, and nobody else is to be told
-		ActionStatus string
-		ErrorInfo    string
-		ErrorCode    int
-	}{"FAIL", no.info, no.code})
+	return pushes, nil
 }

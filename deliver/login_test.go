@@ -75,7 +75,7 @@ func TestLoginBeforeItIsReady(t *testing.T) {
 	if d.Ready() == nil {
 		t.Error("ready before it runs")
 	}
-	if _, err := d.register(t.Context(), user{testApp, "u", 0}); err == nil {
+	if _, err := d.register(t.Context(), user{testApp, "u", 0, ""}); err == nil {
 		t.Error("registered before it runs")
 	}
 	if err := d.poller.Run(ended(t)); err != nil { // closes what New opened

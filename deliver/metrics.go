@@ -18,6 +18,12 @@ const (
 
 	dropFull    = "full"    // too many pushes with unpublished receipts, or too many of them unknown
 	dropUnknown = "unknown" // no push of the app
+
+	deviceRegistered = "registered"
+	deviceForgotten  = "forgotten"
+	deviceRefused    = "refused" // what the client sent is no device
+	deviceFailed     = "failed"  // the broker did not take it
+	deviceDropped    = "dropped" // too many waited
 )
 
 type metrics struct {
@@ -28,6 +34,7 @@ type metrics struct {
 	latency     prometheus.Histogram
 	acks        prometheus.Counter
 	acksDropped *prometheus.CounterVec
+	devices     *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, poller *socket.Poller) (*metrics, error) {
@@ -48,9 +55,11 @@ func newMetrics(reg prometheus.Registerer, poller *socket.Poller) (*metrics, err
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 		}),
 		acks:        counter("carillon_deliver_acknowledged_total", "Sequences that clients acknowledged or opened."),
-		acksDropped: counters("carillon_deliver_acknowledgements_dropped_total", "Acknowledgements dropped, by reason: full, unknown.", "reason"),
+		acksDropped: counters("carillon_deliver_acknowledgements_dropped_total", "Acknowledgements, and records of who was sent a push, that were dropped, by reason: full, unknown.", "reason"),
+		devices: counters("carillon_deliver_devices_total",
+			"Devices for vendor push that clients registered or took back, by result: registered, forgotten, refused, failed, dropped.", "result"),
 	}
-	for _, c := range []prometheus.Collector{m.logins, m.sent, m.slow, m.late, m.latency, m.acks, m.acksDropped, socketCollector{poller}} {
+	for _, c := range []prometheus.Collector{m.logins, m.sent, m.slow, m.late, m.latency, m.acks, m.acksDropped, m.devices, socketCollector{poller}} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

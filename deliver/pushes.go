@@ -17,11 +17,27 @@ import (
 
 // known is what a gateway keeps of a push: its frame, built once for all sessions.
 type known struct {
-	app    push.AppID
-	at     time.Time
-	expire int64 // unix seconds, 0 for online users only
-	frame  *socket.Frame
+	app     push.AppID
+	seq     push.Seq
+	at      time.Time
+	expire  int64    // unix seconds, 0 for online users only
+	revokes push.Seq // of a revocation: the push that it cancels, else 0
+	frame   *socket.Frame
 }
+
+func newKnown(p *push.Push) *known {
+	k := &known{app: p.App, seq: p.Seq, at: p.At, expire: p.Expire(), revokes: p.Revokes}
+	if p.Revokes != 0 {
+		text := wire.AppendRevoke(nil, wire.Revoke{ID: push.NewTaskID(p.App, p.Revokes), Seq: p.Revokes, Ack: p.Seq})
+		k.frame = socket.NewFrame(wire.FrameRevoke, uint64(p.Seq), text)
+	} else {
+		k.frame = socket.NewFrame(wire.FramePush, uint64(p.Seq), wire.AppendPush(nil, p))
+	}
+	return k
+}
+
+// over says whether the push's lifetime had passed at a unix second.
+func (k *known) over(now int64) bool { return k.expire != 0 && k.expire <= now }
 
 // pushes fetches pushes from the broker by sequence, each once while it is in use.
 type pushes struct {
@@ -66,7 +82,7 @@ func (p *pushes) get(ctx context.Context, seq push.Seq) (*known, error) {
 		if err != nil {
 			return nil, err
 		}
-		k := &known{app: whole.App, at: whole.At, expire: whole.Expire(), frame: socket.NewFrame(wire.AppendPush(nil, whole))}
+		k := newKnown(whole)
 		p.cache.Add(seq, k)
 		return k, nil
 	})

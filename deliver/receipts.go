@@ -41,7 +41,7 @@ func (a *acks) receipt(seq push.Seq, strange bool) *wire.Receipt {
 	if strange {
 		a.strange++
 	}
-	r = &wire.Receipt{Received: roaring.New(), Opened: roaring.New()}
+	r = &wire.Receipt{Received: roaring.New(), Opened: roaring.New(), Sent: roaring.New()}
 	a.of[seq] = r
 	return r
 }
@@ -54,10 +54,11 @@ func (a *acks) merge(seq push.Seq, strange bool, r *wire.Receipt) bool {
 	}
 	into.Received.Or(r.Received)
 	into.Opened.Or(r.Opened)
+	into.Sent.Or(r.Sent)
 	return true
 }
 
-// has says whether any receipt is of the user.
+// has says whether the user has acknowledged anything.
 func (a *acks) has(local uint32) bool {
 	for _, r := range a.of {
 		if r.Received.Contains(local) || r.Opened.Contains(local) {
@@ -89,6 +90,23 @@ func (d *Deliver) acknowledge(s *shard, local uint32, seqs []push.Seq, opened bo
 	}
 	d.metrics.acks.Add(float64(len(seqs)))
 }
+
+// sent notes to whose connections a push was given. Revocations have no such record.
+func (s *shard) sent(p *known, users *roaring.Bitmap) {
+	if p.revokes != 0 || users.IsEmpty() {
+		return
+	}
+	s.ackMu.Lock()
+	defer s.ackMu.Unlock()
+	if r := s.acks.receipt(p.seq, false); r != nil {
+		r.Sent.Or(users)
+	} else {
+		s.d.metrics.acksDropped.WithLabelValues(dropFull).Inc()
+	}
+}
+
+// sentTo is sent for one user.
+func (s *shard) sentTo(p *known, local uint32) { s.sent(p, roaring.BitmapOf(local)) }
 
 // receipts publishes what was acknowledged, every interval until ctx ends.
 func (d *Deliver) receipts(ctx context.Context) error {
@@ -221,7 +239,8 @@ func (d *Deliver) receipt(ctx context.Context, s *shard, seq push.Seq, r *wire.R
 	if err != nil {
 		return broker.Message{}, err
 	}
-	data, err := wire.EncodeReceipt(*r)
+	waiting := roaring.AndNot(r.Sent, roaring.Or(r.Received, r.Opened))
+	data, err := wire.EncodeReceipt(wire.Receipt{Received: r.Received, Opened: r.Opened, Sent: waiting})
 	if err != nil {
 		return broker.Message{}, err
 	}

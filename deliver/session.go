@@ -3,6 +3,7 @@ package deliver
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 
@@ -21,84 +22,87 @@ type session struct {
 
 	mu    sync.Mutex
 	conn  *socket.Conn // nil until the handshake is done
-	login *login       // nil once no push of the inbox can come live any more
+	login *login       // nil from then on
 }
 
-// login is what a session needs while a push may come from the inbox and live.
+// login is what a session needs until it is live.
 type login struct {
-	held  []held     // live pushes that came before the inbox was sent, in their order
-	inbox []push.Seq // sent from the inbox and may yet come live, ascending; not empty once the session is live
-}
-
-// held is a live push that waits.
-type held struct {
-	seq   push.Seq
-	frame *socket.Frame
+	after push.Seq // newest push that had been dispatched to the shard when the session joined: what is behind it comes live
+	held  []*known // pushes that have come live, in their order
 }
 
 // maxHeld bounds the live pushes that wait for one login: at the contract's rate that is a quarter of an hour.
 const maxHeld = 1024
 
-// errTwice is returned by deliver for a push that the session has from its inbox.
-var errTwice = errors.New("the push was in the inbox")
+// errHeld is returned by deliver for pushes that wait until the session is live.
+var errHeld = errors.New("the session is logging in")
 
-// deliver sends a live push, or holds it while the session is logging in. It never waits.
-func (s *session) deliver(seq push.Seq, f *socket.Frame) error {
+// deliver sends the pushes of a batch that the mask names, joined in one write, or holds them while the session is logging
+// in. It never waits, and allocates only to hold or to queue. frames is scratch of the caller.
+func (s *session) deliver(batch []live, mask uint64, frames []*socket.Frame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.login == nil {
-		return s.conn.Send(f)
+	if s.login != nil {
+		return s.hold(batch, mask)
 	}
-	return s.deliverEarly(seq, f)
+	if mask&(mask-1) == 0 {
+		return s.conn.Send(batch[bits.TrailingZeros64(mask)].push.frame)
+	}
+	for frames = frames[:0]; mask != 0; mask &= mask - 1 {
+		frames = append(frames, batch[bits.TrailingZeros64(mask)].push.frame)
+	}
+	return s.conn.SendAll(frames)
 }
 
-// deliverEarly is deliver while the session has a login. Called with mu held.
-func (s *session) deliverEarly(seq push.Seq, f *socket.Frame) error {
+// hold keeps pushes until the session is live. Called with mu held.
+func (s *session) hold(batch []live, mask uint64) error {
 	l := s.login
 	switch {
 	case s.closing != 0:
 		return socket.ErrClosed
-	case s.conn == nil && len(l.held) >= maxHeld:
+	case len(l.held)+bits.OnesCount64(mask) > maxHeld:
 		s.closing, l.held = wire.CloseTooSlow, nil
 		return socket.ErrTooSlow
-	case s.conn == nil:
-		l.held = append(l.held, held{seq, f})
-		return nil
 	}
-	_, twice := slices.BinarySearch(l.inbox, seq)
-	if seq >= l.inbox[len(l.inbox)-1] { // pushes come live in their order: none of the inbox will any more
-		s.login = nil
+	for ; mask != 0; mask &= mask - 1 {
+		l.held = append(l.held, batch[bits.TrailingZeros64(mask)].push)
 	}
-	if twice {
-		return errTwice
-	}
-	return s.conn.Send(f)
+	return errHeld
 }
 
-// goLive sends the first frames (hello and the inbox, whose pushes are the ascending seqs) and what came live meanwhile,
-// without what was in the inbox. From here on live pushes go straight to the socket. The error is socket.ErrClosed when
-// the session had been closed before.
-func (s *session) goLive(conn *socket.Conn, first []*socket.Frame, seqs []push.Seq) error {
+// goLive sends hello, then of the inbox (ascending) what does not come live, and then what has come live meanwhile: each
+// push once, in the order of their sequences, and none whose revocation is among them. From here on live pushes go
+// straight to the socket. It gives the pushes that it sent, the first fromInbox of them from the inbox; the error is
+// socket.ErrClosed when the session had been closed before.
+func (s *session) goLive(conn *socket.Conn, hello func(pending int) *socket.Frame, inbox []*known) (sent []*known, fromInbox int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	early := s.login.held
+	l := s.login
 	s.conn, s.login = conn, nil
 	if s.closing != 0 {
 		conn.Close(s.closing, s.closing.Reason())
-		return socket.ErrClosed
+		return nil, 0, socket.ErrClosed
 	}
-	past := s.shard.newest()
-	for _, h := range early {
-		if _, twice := slices.BinarySearch(seqs, h.seq); !twice {
-			first = append(first, h.frame)
+	revoked := func(p *known) bool {
+		return slices.ContainsFunc(l.held, func(r *known) bool { return r.revokes == p.seq })
+	}
+	for _, p := range inbox { // the offline worker may have been ahead of us
+		if p.seq <= l.after && !revoked(p) {
+			sent = append(sent, p)
 		}
-		past = max(past, h.seq)
 	}
-	// The offline worker may have been ahead of us: what it had of later audiences will come live too.
-	if i, _ := slices.BinarySearch(seqs, past+1); i < len(seqs) {
-		s.login = &login{inbox: slices.Clone(seqs[i:])}
+	fromInbox = len(sent)
+	for _, p := range l.held {
+		if !revoked(p) {
+			sent = append(sent, p)
+		}
 	}
-	return conn.SendAll(first)
+	frames := make([]*socket.Frame, 1, 1+len(sent))
+	frames[0] = hello(fromInbox)
+	for _, p := range sent {
+		frames = append(frames, p.frame)
+	}
+	return sent, fromInbox, conn.SendAll(frames)
 }
 
 // close ends the session with the given code. It never waits. From here on the account does not have it.
@@ -123,8 +127,10 @@ func (s *session) OnMessage(data []byte) error {
 	switch f.Type {
 	case wire.FrameAck, wire.FrameOpened:
 		s.shard.d.acknowledge(s.shard, s.local, f.Seqs, f.Type == wire.FrameOpened)
+	case wire.FrameDevice:
+		s.device(f)
 	case wire.FrameLogout:
-		s.close(wire.CloseNormal)
+		s.logout()
 	}
 	return nil
 }

@@ -57,12 +57,28 @@ func (s *sockets) pair(owner socket.Owner) (*socket.Conn, net.Conn, error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, far.Close())
 	}
-	conn, err := s.poller.Adopt(near, nil, owner)
+	conn, err := s.poller.Adopt(near, nil, socket.WebSocket, owner)
 	return conn, far, errors.Join(err, far.SetDeadline(time.Now().Add(wait)))
 }
 
 // frameOf is a frame whose one byte names the push.
-func frameOf(seq push.Seq) *socket.Frame { return socket.NewFrame([]byte{byte(seq)}) }
+func frameOf(seq push.Seq) *socket.Frame { return socket.NewFrame("push", uint64(seq), []byte{byte(seq)}) }
+
+// knownOf is a push to online users with that frame.
+func knownOf(seq push.Seq) *known { return &known{app: testApp, seq: seq, frame: frameOf(seq)} }
+
+// noHello is for tests that want nothing before the pushes: a frame of no bytes.
+func noHello(int) *socket.Frame { return new(socket.Frame) }
+
+// dispatchNow sends audiences to a shard's sessions, as a dispatcher does.
+func dispatchNow(s *shard, batch ...live) error {
+	for _, t := range s.audiences(batch, nil) {
+		if err := t.se.deliver(batch, t.mask, nil); err != nil && !errors.Is(err, errHeld) {
+			return err
+		}
+	}
+	return nil
+}
 
 // drained reads the pushes that a client has got, up to the close frame that the test sends behind them.
 func drained(far io.Reader) (got []push.Seq, code ws.StatusCode, err error) {
@@ -85,8 +101,10 @@ func testDeliver() *Deliver {
 	return d
 }
 
-// A log of pushes is cut by three moments of a login: it joins, the offline worker answers, it goes live. Wherever they
-// fall, the client gets the inbox in its order and then everything else that came after it had joined, each push once.
+// A log of pushes, of which some revoke others, is cut by three moments of a login: it joins, the offline worker answers,
+// it goes live. Wherever they fall, and however the live ones are batched, the client gets each push once, in the order of
+// their sequences: what was kept for it of those before it joined, and all that came after. A push whose revocation came
+// before the client was live is not sent any more.
 func TestHandOver(t *testing.T) {
 	t.Parallel()
 	net := newSockets(t)
@@ -97,56 +115,60 @@ func TestHandOver(t *testing.T) {
 		joins := rapid.IntRange(0, n).Draw(t, "dispatched before it joins")
 		folded := rapid.IntRange(joins, n).Draw(t, "folded when the inbox is asked")
 		lives := rapid.IntRange(joins, n).Draw(t, "dispatched before it goes live")
+		log := make([]*known, n)
+		for i := range log {
+			log[i] = knownOf(push.Seq(i + 1))
+			if i > 0 && rapid.IntRange(0, 3).Draw(t, "revokes") == 0 {
+				log[i].revokes = push.Seq(rapid.IntRange(1, i).Draw(t, "what"))
+			}
+		}
 
 		s := newShard(testDeliver(), testApp, 0)
-		se := &session{shard: s, local: 7, login: &login{}}
+		se := &session{shard: s, local: 7}
 		conn, far, err := net.pair(se)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer far.Close()
-		dispatch := func(i int) {
-			seq := push.Seq(i + 1)
-			for _, o := range s.audience(roaring.BitmapOf(7), uint64(i+1), nil) {
-				if err := o.deliver(seq, frameOf(seq)); err != nil && !errors.Is(err, errTwice) {
+		dispatch := func(from, to int) {
+			for from < to {
+				size := rapid.IntRange(1, to-from).Draw(t, "batch")
+				var batch []live
+				for _, p := range log[from : from+size] {
+					batch = append(batch, live{place: uint64(p.seq), seq: p.seq, push: p, users: roaring.BitmapOf(7)})
+				}
+				if err := dispatchNow(s, batch...); err != nil {
 					t.Fatal(err)
 				}
+				from += size
 			}
-			s.wrote(seq)
 		}
-		for i := range joins {
-			dispatch(i)
-		}
+		dispatch(0, joins)
 		if last, _ := s.join(se, 1); last != uint64(joins) {
 			t.Fatalf("joined behind %d, want %d", last, joins)
 		}
-		var inbox []push.Seq
-		var first []*socket.Frame
-		for i := range folded {
+		var inbox []*known
+		for i, p := range log[:folded] {
 			if kept[i] && !acked[i] {
-				inbox = append(inbox, push.Seq(i+1))
-				first = append(first, frameOf(push.Seq(i+1)))
+				inbox = append(inbox, p)
 			}
 		}
-		for i := joins; i < lives; i++ {
-			dispatch(i)
+		dispatch(joins, lives)
+		var want []push.Seq
+		for i, p := range log {
+			revoked := slices.ContainsFunc(log[joins:lives], func(r *known) bool { return r.revokes == p.seq })
+			if i >= joins && (i >= lives || !revoked) || i < joins && slices.Contains(inbox, p) && !revoked {
+				want = append(want, p.seq)
+			}
 		}
-		if err := se.goLive(conn, first, inbox); err != nil {
+		sent, fromInbox, err := se.goLive(conn, noHello, inbox)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if lives >= folded && se.login != nil {
-			t.Fatalf("%v are still expected live", se.login.inbox)
-		}
-		for i := lives; i < n; i++ {
-			dispatch(i)
-		}
-		if se.login != nil {
-			t.Fatalf("%v are still expected live when all have come", se.login.inbox)
-		}
-		want := slices.Clone(inbox)
-		for i := joins; i < n; i++ {
-			if !slices.Contains(inbox, push.Seq(i+1)) {
-				want = append(want, push.Seq(i+1))
+		dispatch(lives, n)
+		for i, p := range sent {
+			if p.seq != want[i] || (i < fromInbox) != (p.seq <= push.Seq(joins)) {
+				t.Fatalf("going live sent %v, of which %d from the inbox; want %v", sent, fromInbox, want)
 			}
 		}
 		if err := conn.Start(); err != nil {
@@ -174,18 +196,13 @@ func TestHandOverAtOnce(t *testing.T) {
 	dispatched := make(chan struct{})
 	go func() {
 		defer close(dispatched)
-		var list []*session
 		for seq := push.Seq(1); seq <= pushes; seq++ {
 			log.Lock()
 			log.at = seq // ahead of the dispatcher
 			log.Unlock()
-			list = s.audience(all.Clone(), uint64(seq), list[:0])
-			for _, se := range list {
-				if err := se.deliver(seq, frameOf(seq)); err != nil && !errors.Is(err, errTwice) {
-					t.Error(err)
-				}
+			if err := dispatchNow(s, batchOf(uint64(seq), all.Clone())...); err != nil {
+				t.Error(err)
 			}
-			s.wrote(seq)
 			if seq%2 == 0 {
 				select { // sessions join all along, or have all joined
 				case <-joined:
@@ -197,7 +214,7 @@ func TestHandOverAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range sessions {
 		wg.Go(func() {
-			se := &session{shard: s, local: uint32(i), login: &login{}}
+			se := &session{shard: s, local: uint32(i)}
 			conn, far, err := net.pair(se)
 			if err != nil {
 				t.Error(err)
@@ -208,13 +225,12 @@ func TestHandOverAtOnce(t *testing.T) {
 			log.Lock()
 			folded := log.at
 			log.Unlock()
-			var inbox []push.Seq
-			var first []*socket.Frame
+			var inbox []*known
 			for seq := push.Seq(1); seq <= folded; seq++ {
-				inbox, first = append(inbox, seq), append(first, frameOf(seq))
+				inbox = append(inbox, knownOf(seq))
 			}
 			joined <- struct{}{}
-			if err := se.goLive(conn, first, inbox); err != nil {
+			if _, _, err := se.goLive(conn, noHello, inbox); err != nil {
 				t.Error(err)
 			}
 			if err := conn.Start(); err != nil {
@@ -243,18 +259,18 @@ func TestHoldingIsBounded(t *testing.T) {
 	d := testDeliver()
 	d.taken.Add(1)
 	s := newShard(d, testApp, 0)
-	se := &session{shard: s, login: &login{}}
+	se := &session{shard: s}
 	s.join(se, 1)
-	f := frameOf(1)
+	one := batchOf(1, roaring.BitmapOf(0))
 	for i := range maxHeld {
-		if err := se.deliver(push.Seq(i+1), f); err != nil {
+		if err := se.deliver(one, 1, nil); !errors.Is(err, errHeld) {
 			t.Fatalf("push %d: %v", i, err)
 		}
 	}
-	if err := se.deliver(maxHeld+1, f); !errors.Is(err, socket.ErrTooSlow) {
+	if err := se.deliver(one, 1, nil); !errors.Is(err, socket.ErrTooSlow) {
 		t.Errorf("one more than may be held: %v", err)
 	}
-	if err := se.deliver(maxHeld+2, f); !errors.Is(err, socket.ErrClosed) {
+	if err := se.deliver(one, 1, nil); !errors.Is(err, socket.ErrClosed) {
 		t.Errorf("behind the end: %v", err)
 	}
 	if se.login.held != nil {
@@ -265,7 +281,7 @@ func TestHoldingIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer far.Close()
-	if err := se.goLive(conn, []*socket.Frame{f}, nil); !errors.Is(err, socket.ErrClosed) {
+	if _, _, err := se.goLive(conn, noHello, nil); !errors.Is(err, socket.ErrClosed) {
 		t.Errorf("going live: %v", err)
 	}
 	if err := conn.Start(); err != nil {

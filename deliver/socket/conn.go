@@ -3,8 +3,11 @@ package socket
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -39,18 +42,23 @@ const (
 
 // Conn is one connection. Its methods may be called from any goroutine.
 type Conn struct {
-	mu      sync.Mutex
-	fd      int32 // guarded by mu for writing, closing and arming; valid until state is shut
-	state   state
-	why     Why // set when state leaves open
-	started bool
-	seen    atomic.Uint32 // second of the poller's clock at which the client last sent something
-	out     *queue        // nil unless the socket is full
+	mu       sync.Mutex
+	fd       int32 // guarded by mu for writing, closing and arming; valid until state is shut
+	state    state
+	why      Why // set when state leaves open
+	started  bool
+	protocol Protocol
+	seen     atomic.Uint32 // second of the poller's clock at which the client last sent something
+	secure   bool          // out has TLS
+	out      *output       // nil for a plain connection unless its socket is full
 
 	in    *input // the loop's: nil unless a frame or message is incomplete
 	loop  *loop
 	owner Owner
 }
+
+// Protocol that the connection speaks.
+func (c *Conn) Protocol() Protocol { return c.protocol }
 
 // Start lets the client's bytes in; from now on the owner is called. It must be called for every adopted connection,
 // also for one closed in the meantime: it is what lets go of the descriptor. After an error the owner's OnClose has been
@@ -63,7 +71,7 @@ func (c *Conn) Start() error {
 	}
 	c.started = true
 	events := c.events()
-	if c.in != nil {
+	if c.in != nil || c.secure {
 		events |= unix.EPOLLOUT // comes at once, and makes the loop look at what came with the handshake
 	}
 	err := c.loop.control(unix.EPOLL_CTL_ADD, c.fd, events)
@@ -83,17 +91,18 @@ func (c *Conn) Send(f *Frame) error {
 		return ErrClosed
 	}
 	if c.out != nil {
-		return c.enqueue(f)
+		return c.sendAll(f)
 	}
-	n, err := send(c.fd, f.b)
-	if n == len(f.b) {
+	b := f.bytes(c.protocol)
+	n, err := send(c.fd, b)
+	if n == len(b) {
 		return nil
 	}
 	if err != nil {
-		c.hangUp(Gone)
-		return ErrClosed
+		return c.broken(err)
 	}
-	return c.spill(n, f)
+	c.spill(n, f)
+	return nil
 }
 
 // SendAll is Send for several frames in order, joined in as few writes as possible.
@@ -103,21 +112,7 @@ func (c *Conn) SendAll(fs []*Frame) error {
 	if c.state != open {
 		return ErrClosed
 	}
-	if c.out != nil {
-		return c.enqueue(fs...)
-	}
-	for len(fs) > 0 {
-		n, offered, err := sendFrames(c.fd, fs, 0)
-		if err != nil {
-			c.hangUp(Gone)
-			return ErrClosed
-		}
-		if n < offered {
-			return c.spill(n, fs...)
-		}
-		fs = fs[min(len(fs), joined):]
-	}
-	return nil
+	return c.sendAll(fs...)
 }
 
 // Close sends a close frame, in place of what is queued, and lets go of the connection when the client has hung up, or
@@ -125,34 +120,84 @@ func (c *Conn) SendAll(fs []*Frame) error {
 func (c *Conn) Close(code wire.CloseCode, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.shutDown(Server, closing(code, reason))
+	c.shutDown(Server, closing(c.protocol, code, reason))
 }
 
-// spill begins the queue with what the socket did not take: the frames without their first n bytes. Called with mu held.
-func (c *Conn) spill(n int, fs ...*Frame) error {
-	c.out = new(queue)
+// sendAll writes frames, or queues what the socket does not take. Called with mu held, by an open connection.
+func (c *Conn) sendAll(fs ...*Frame) error {
+	if c.out.waiting() > 0 {
+		return c.enqueue(fs...)
+	}
+	for off := 0; len(fs) > 0; {
+		n, full, err := c.offer(fs, off)
+		if err != nil {
+			return c.broken(err)
+		}
+		if fs, off = skip(fs, c.protocol, off+n); full {
+			c.spill(off, fs...)
+			return nil
+		}
+	}
+	return nil
+}
+
+// offer gives the socket as many of the frames, without the first off bytes, as go in one write, and returns how many
+// bytes need no more to be kept here, and whether the socket is full. Called with mu held, while nothing waits before them.
+func (c *Conn) offer(fs []*Frame, off int) (n int, full bool, err error) {
+	if c.secure {
+		n, err = c.out.secure.offer(fs, c.protocol, off)
+		return n, len(c.out.secure.tail) > 0, err
+	}
+	n, offered, err := sendFrames(c.fd, fs, c.protocol, off)
+	return n, n < offered, err
+}
+
+// broken ends a connection whose socket failed. Called with mu held.
+func (c *Conn) broken(err error) error {
+	c.hangUp(end(err))
+	return ErrClosed
+}
+
+// spill begins the queue with what the socket did not take: the frames without their first off bytes, behind what TLS
+// keeps. Called with mu held.
+func (c *Conn) spill(off int, fs ...*Frame) {
+	if c.out == nil {
+		c.out = &output{queue: queue{protocol: c.protocol}}
+	}
 	for _, f := range fs {
 		c.out.push(f)
 	}
-	c.out.advance(n)
-	c.loop.p.count.full.Add(1)
-	c.loop.p.count.queued.Add(int64(c.out.size))
-	c.arm()
-	return nil
+	c.out.advance(off)
+	c.settle(0)
+}
+
+// settle counts what waits after an operation before which it was so much, and has the loop wait for room once anything
+// does. Called with mu held.
+func (c *Conn) settle(before int) {
+	now := c.out.waiting()
+	c.loop.p.count.queued.Add(int64(now - before))
+	if before == 0 && now > 0 {
+		c.loop.p.count.full.Add(1)
+		c.arm()
+	}
 }
 
 // enqueue adds to the queue, or closes the connection when too much waits already. Called with mu held.
 func (c *Conn) enqueue(fs ...*Frame) error {
-	if c.out.size > c.loop.p.cfg.QueueLimit {
-		c.shutDown(Slow, closing(wire.CloseTooSlow, wire.CloseTooSlow.Reason()))
+	before := c.out.waiting()
+	if before > c.loop.p.cfg.QueueLimit {
+		c.tooSlow()
 		return ErrTooSlow
 	}
-	before := c.out.size
 	for _, f := range fs {
 		c.out.push(f)
 	}
-	c.loop.p.count.queued.Add(int64(c.out.size - before))
+	c.settle(before)
 	return nil
+}
+
+func (c *Conn) tooSlow() {
+	c.shutDown(Slow, closing(c.protocol, wire.CloseTooSlow, wire.CloseTooSlow.Reason()))
 }
 
 // flush sends what waits, once: a loop comes back while the socket takes more. Called by the loop.
@@ -162,23 +207,40 @@ func (c *Conn) flush() {
 	if c.state == shut {
 		return
 	}
-	if c.out != nil {
-		n, _, err := sendFrames(c.fd, c.out.frames, c.out.off)
-		if err != nil {
-			c.hangUp(Gone)
+	if before := c.out.waiting(); before > 0 {
+		if err := c.drain(); err != nil {
+			_ = c.broken(err)
 			return
 		}
-		c.out.advance(n)
-		c.loop.p.count.queued.Add(-int64(n))
-		if c.out.size > 0 {
+		c.settle(before)
+		if c.out.waiting() > 0 {
 			return
 		}
-		c.out = nil
+		if !c.secure {
+			c.out = nil
+		}
 		if c.state == shutting {
 			c.halfClose()
 		}
 	}
 	c.arm()
+}
+
+// drain sends what TLS keeps, then frames. Called with mu held, while something waits.
+func (c *Conn) drain() error {
+	if c.secure {
+		if err := c.out.secure.drain(); err != nil || len(c.out.secure.tail) > 0 {
+			return err
+		}
+	}
+	if len(c.out.frames) == 0 {
+		return nil
+	}
+	n, _, err := c.offer(c.out.frames, c.out.off)
+	if err == nil {
+		c.out.advance(n)
+	}
+	return err
 }
 
 // shutDown begins to close: a last frame behind the one that is half sent, if any, and then nothing more. The loop
@@ -189,19 +251,19 @@ func (c *Conn) shutDown(why Why, last *Frame) {
 	}
 	c.state, c.why = shutting, why
 	c.loop.p.linger(c)
-	if c.out != nil {
-		before := c.out.size
+	if before := c.out.waiting(); before > 0 {
 		c.out.cut()
 		c.out.push(last)
-		c.loop.p.count.queued.Add(int64(c.out.size - before))
+		c.settle(before)
 		return
 	}
-	n, err := send(c.fd, last.b)
+	n, full, err := c.offer([]*Frame{last}, 0)
 	switch {
 	case err != nil:
 		c.hangUp(why)
-	case n < len(last.b):
-		_ = c.spill(n, last)
+	case full:
+		left, off := skip([]*Frame{last}, c.protocol, n)
+		c.spill(off, left...)
 	default:
 		c.halfClose()
 	}
@@ -220,9 +282,52 @@ func (c *Conn) hangUp(why Why) {
 	_ = unix.Shutdown(int(c.fd), unix.SHUT_RDWR)
 }
 
-// halfClose tells the client that nothing more comes, so that it hangs up. Called with mu held.
+// halfClose tells the client that nothing more comes, so that it hangs up. TLS says so itself first, and flush comes back
+// here if the socket does not take that. Called with mu held, while nothing waits.
 func (c *Conn) halfClose() {
+	if c.secure {
+		_ = c.out.secure.tls.CloseWrite() // fails like the next call
+		if c.settle(0); c.out.waiting() > 0 {
+			return
+		}
+	}
 	_ = unix.Shutdown(int(c.fd), unix.SHUT_WR) // fails only when the client is gone, which the loop sees
+}
+
+// read takes what the client has sent, at most once from a plain socket; more says that there may be more of which no event
+// tells, because TLS has it. The end of the stream is io.EOF. Called by the loop.
+func (c *Conn) read(b []byte) (n int, more bool, err error) {
+	if !c.secure {
+		n, err = recv(c.fd, b)
+		return n, false, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.out.waiting()
+	n, err = c.out.secure.tls.Read(b)
+	c.settle(before) // reading answers requests for new keys
+	if c.state == open && len(c.out.secure.tail) > recordSize+c.loop.p.cfg.QueueLimit {
+		c.tooSlow()
+	}
+	if errors.Is(err, again) {
+		return n, false, nil
+	}
+	return n, true, err
+}
+
+// end is why a connection ends whose socket or TLS gave the error.
+func end(err error) Why {
+	var failed syscall.Errno
+	var op *net.OpError
+	switch {
+	case errors.Is(err, unix.ETIMEDOUT):
+		return Silent
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &failed):
+		return Gone
+	case errors.As(err, &op) && op.Op == "remote error": // an alert of the client's TLS
+		return Gone
+	}
+	return BadFrame // what came is not TLS
 }
 
 // finish closes the descriptor and tells the owner; why is the reason if nobody gave one before. Called by the loop, or
@@ -240,7 +345,7 @@ func (c *Conn) finish(why Why) {
 	why = c.why
 	c.state = shut
 	c.dropQueue()
-	c.in = nil
+	c.out, c.in = nil, nil
 	// In this order: once closed, the number may be adopted again. Closing alone would leave epoll with the connection
 	// while a process that is being started holds a copy of the descriptor. Neither call has an error to act on.
 	if c.started {
@@ -250,16 +355,23 @@ func (c *Conn) finish(why Why) {
 	_ = unix.Close(int(c.fd))
 	c.mu.Unlock()
 
-	p.count.open.Add(-1)
+	p.count.of(c).Add(-1)
 	p.count.closed[why].Add(1)
 	c.owner.OnClose(why)
 }
 
+// dropQueue forgets what waits. Called with mu held.
 func (c *Conn) dropQueue() {
-	if c.out != nil {
-		c.loop.p.count.queued.Add(-int64(c.out.size))
-		c.out = nil
+	before := c.out.waiting()
+	if before == 0 {
+		return
 	}
+	c.loop.p.count.queued.Add(-int64(before))
+	if !c.secure {
+		c.out = nil
+		return
+	}
+	c.out.queue, c.out.secure.tail = queue{protocol: c.protocol}, nil
 }
 
 // isOpen reports whether messages are still wanted.
@@ -271,7 +383,7 @@ func (c *Conn) isOpen() bool {
 
 // events that the loop should hear of: room to write only while something waits. Called with mu held.
 func (c *Conn) events() uint32 {
-	if c.out != nil {
+	if c.out.waiting() > 0 {
 		return unix.EPOLLIN | unix.EPOLLOUT
 	}
 	return unix.EPOLLIN

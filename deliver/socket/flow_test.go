@@ -46,7 +46,7 @@ func TestSlowClient(t *testing.T) {
 
 	sent := 0
 	for round := 0; ; round++ {
-		f := NewFrame(append(fmt.Appendf(nil, "%08d", round), make([]byte, 1000)...))
+		f := NewFrame("push", 1, append(fmt.Appendf(nil, "%08d", round), make([]byte, 1000)...))
 		var tooSlow bool
 		for _, c := range conns {
 			switch err := c.Send(f); {
@@ -69,7 +69,7 @@ func TestSlowClient(t *testing.T) {
 			t.Fatal("the stalled client was never found too slow")
 		}
 	}
-	if err := stalled.conn.Send(ping); !errors.Is(err, ErrClosed) {
+	if err := stalled.conn.Send(heartbeat); !errors.Is(err, ErrClosed) {
 		t.Errorf("after the close Send says %v", err)
 	}
 	got := 0
@@ -108,9 +108,9 @@ func TestOrder(t *testing.T) {
 	var all []*Frame
 	var want []byte
 	for i := range frames {
-		f := NewFrame(bytes.Repeat([]byte{byte('a' + i%26)}, rng.IntN(1<<uint(rng.IntN(16)))))
+		f := NewFrame("push", 1, bytes.Repeat([]byte{byte('a' + i%26)}, rng.IntN(1<<uint(rng.IntN(16)))))
 		all = append(all, f)
-		want = append(want, f.b...)
+		want = append(want, f.ws...)
 	}
 	failed := make(chan error, 1)
 	go func() {
@@ -138,7 +138,7 @@ func TestOrder(t *testing.T) {
 	if err := <-failed; err != nil {
 		t.Fatal(err)
 	}
-	last := closing(1000, "").b
+	last := closing(WebSocket, 1000, "").ws
 	if !bytes.HasSuffix(got, last) {
 		t.Fatal("the close frame is missing")
 	}
@@ -153,7 +153,7 @@ func TestOrder(t *testing.T) {
 		if len(left) == 0 || n > len(got) {
 			t.Fatal("a frame was cut in two")
 		}
-		n += len(left[0].b)
+		n += len(left[0].ws)
 	}
 	if s.Stats().Full == 0 {
 		t.Error("no socket was ever full: nothing was tested")
@@ -166,7 +166,7 @@ func TestQueueDrains(t *testing.T) {
 	s := serve(t, narrow(64<<20))
 	c, rec := s.dialWith(t, small(4<<10))
 	const frames = 3000
-	f := NewFrame(bytes.Repeat([]byte("x"), 997))
+	f := NewFrame("push", 1, bytes.Repeat([]byte("x"), 997))
 	var senders sync.WaitGroup
 	for range 3 {
 		senders.Go(func() {
@@ -200,7 +200,7 @@ func TestInbox(t *testing.T) {
 	c, rec := s.dialWith(t, small(4<<10))
 	inbox := make([]*Frame, 500)
 	for i := range inbox {
-		inbox[i] = NewFrame(fmt.Appendf(nil, "%01000d", i))
+		inbox[i] = NewFrame("push", 1, fmt.Appendf(nil, "%01000d", i))
 	}
 	if err := rec.conn.SendAll(inbox); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,8 @@
 package socket
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -83,12 +85,56 @@ func Upgrade(w http.ResponseWriter, r *http.Request) (conn net.Conn, leftover []
 		}
 		return nil, nil, fmt.Errorf("answering a WebSocket handshake: %w", err)
 	}
-	if n := rw.Reader.Buffered(); n > 0 {
-		peeked, err := rw.Reader.Peek(n)
-		if err != nil {
-			return nil, nil, fmt.Errorf("taking over what a client sent behind its handshake: %w", errors.Join(err, conn.Close()))
-		}
-		leftover = append([]byte(nil), peeked...)
+	if leftover, err = buffered(rw.Reader); err != nil {
+		return nil, nil, fmt.Errorf("taking over what a client sent behind its handshake: %w", errors.Join(err, conn.Close()))
 	}
 	return conn, leftover, nil
+}
+
+// Stream answers 200 with an event stream and takes the connection from net/http; what w's header holds already goes with
+// the answer. The stream has no length: it ends with the connection. Results and errors are those of Upgrade, but that no
+// request is refused: whose method or protocol is wrong the caller has refused before.
+func Stream(w http.ResponseWriter, _ *http.Request) (conn net.Conn, leftover []byte, err error) {
+	h := w.Header().Clone()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Connection", "close")
+	h.Set("X-Accel-Buffering", "no") // a proxy must not wait for more
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Del("Content-Length")
+	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, fmt.Errorf("taking over a connection for an event stream: %w", err)
+	}
+	var head bytes.Buffer
+	head.WriteString("HTTP/1.1 200 OK\r\n")
+	err = h.Write(&head) // a buffer takes what is written
+	head.WriteString("\r\n")
+	if err == nil {
+		err = conn.SetDeadline(time.Now().Add(handshakeTimeout))
+	}
+	if err == nil {
+		_, err = conn.Write(head.Bytes())
+	}
+	if err == nil {
+		err = conn.SetDeadline(time.Time{})
+	}
+	if err == nil {
+		leftover, err = buffered(rw.Reader)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("answering with an event stream: %w", errors.Join(err, conn.Close()))
+	}
+	return conn, leftover, nil
+}
+
+// buffered is a copy of what net/http has read ahead: the reader and its buffer are not kept.
+func buffered(r *bufio.Reader) ([]byte, error) {
+	n := r.Buffered()
+	if n == 0 {
+		return nil, nil
+	}
+	b, err := r.Peek(n)
+	return append([]byte(nil), b...), err
 }

@@ -53,13 +53,13 @@ func (p *Poller) sweep(second, now uint32) {
 		if c == nil {
 			continue
 		}
-		if now >= c.seen.Load()+2*every {
+		if c.protocol == WebSocket && now >= c.seen.Load()+2*every {
 			c.mu.Lock()
 			c.hangUp(Silent)
 			c.mu.Unlock()
 			continue
 		}
-		_ = c.Send(ping) // what an error tells is told to the owner
+		_ = c.Send(heartbeat) // what an error tells is told to the owner
 	}
 }
 

@@ -92,8 +92,8 @@ func (l *loop) handle(c *Conn, events uint32) {
 	if events&unix.EPOLLOUT != 0 {
 		c.flush()
 	}
-	// Room to write is also the event that Start makes when bytes came with the handshake.
-	if events&^unix.EPOLLOUT != 0 || c.in != nil {
+	// Room to write is also the event that Start makes for what came with the handshake.
+	if events&^unix.EPOLLOUT != 0 || c.in != nil || c.secure {
 		l.read(c)
 	}
 	if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
@@ -103,25 +103,27 @@ func (l *loop) handle(c *Conn, events uint32) {
 
 // read takes what a connection has, up to a bufferful, and finishes the connection when its client has hung up.
 func (l *loop) read(c *Conn) {
-	kept := 0
-	if c.in != nil {
-		kept = copy(l.buf, c.in.raw)
+	for more := true; more; {
+		kept := 0
+		if c.in != nil {
+			kept = copy(l.buf, c.in.raw)
+		}
+		var n int
+		var err error
+		n, more, err = c.read(l.buf[kept:])
+		if n > 0 {
+			c.seen.Store(l.now)
+		}
+		if c.protocol == EventStream || !c.isOpen() {
+			c.in = nil // such a client has nothing to say, nor what comes behind a close
+		} else if n > 0 || kept > 0 {
+			l.take(c, l.buf[:kept+n])
+		}
+		if err != nil {
+			c.finish(end(err))
+			return
+		}
 	}
-	n, err := unix.Read(int(c.fd), l.buf[kept:])
-	switch {
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
-		n = 0
-	case err != nil, n == 0:
-		c.finish(Gone)
-		return
-	default:
-		c.seen.Store(l.now)
-	}
-	if !c.isOpen() {
-		c.in = nil // what comes behind a close is thrown away
-		return
-	}
-	l.take(c, l.buf[:kept+n])
 }
 
 // take acts on the frames in b and keeps the last, incomplete one.
@@ -142,7 +144,7 @@ func (l *loop) take(c *Conn, b []byte) {
 			return
 		default:
 			c.mu.Lock()
-			c.shutDown(BadFrame, closing(wire.CloseBadFrame, err.Error()))
+			c.shutDown(BadFrame, closing(c.protocol, wire.CloseBadFrame, err.Error()))
 			c.mu.Unlock()
 			c.in = nil
 			return

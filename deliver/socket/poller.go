@@ -2,6 +2,7 @@ package socket
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -83,27 +84,30 @@ func (p *Poller) Run(ctx context.Context) error {
 	return errors.Join(err, p.closeLoops())
 }
 
-// Adopt moves a connection into the poller: its descriptor is duplicated and conn closed, whatever Adopt returns.
-// leftover is what Upgrade returned. The connection must be plain TCP: frames could not be shared inside TLS, which is
-// another path. Nothing is read and the owner not called before Conn.Start, which must follow.
-func (p *Poller) Adopt(conn net.Conn, leftover []byte, owner Owner) (*Conn, error) {
-	fd, err := p.duplicate(conn)
-	if err = errors.Join(err, conn.Close()); err != nil {
+// Adopt moves a connection into the poller: its descriptor is duplicated and conn closed, whatever Adopt returns. conn is
+// plain TCP, or TLS from a listener of NewTLSListener whose handshake is done; leftover is what Upgrade or Stream returned.
+// Nothing is read and the owner not called before Conn.Start, which must follow.
+func (p *Poller) Adopt(conn net.Conn, leftover []byte, protocol Protocol, owner Owner) (*Conn, error) {
+	c := &Conn{
+		loop:     p.loops[int(p.turn.Add(1)%uint32(len(p.loops)))],
+		owner:    owner,
+		protocol: protocol,
+	}
+	fd, err := p.take(c, conn)
+	if err != nil {
 		if fd >= 0 {
 			err = errors.Join(err, unix.Close(fd))
 		}
 		return nil, fmt.Errorf("taking over a connection: %w", err)
 	}
-	c := &Conn{
-		fd:    int32(fd),
-		loop:  p.loops[int(p.turn.Add(1)%uint32(len(p.loops)))],
-		owner: owner,
-	}
+	c.fd = int32(fd)
 	c.seen.Store(p.now())
 	if len(leftover) > leftoverLimit {
 		return nil, errors.Join(fmt.Errorf("%d bytes came behind a handshake, more than %d", len(leftover), leftoverLimit), unix.Close(fd))
 	}
-	keep(&c.in, leftover)
+	if protocol == WebSocket {
+		keep(&c.in, leftover)
+	}
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -111,16 +115,34 @@ func (p *Poller) Adopt(conn net.Conn, leftover []byte, owner Owner) (*Conn, erro
 		return nil, errors.Join(ErrStopped, unix.Close(fd))
 	}
 	p.table.put(fd, c)
-	p.count.open.Add(1)
+	p.count.of(c).Add(1)
 	p.count.adopted.Add(1)
 	return c, nil
 }
 
+// take makes a descriptor of our own for a connection, and TLS speak through that. conn is closed in any case; so must be
+// the descriptor unless it is negative.
+func (p *Poller) take(c *Conn, conn net.Conn) (fd int, err error) {
+	under := conn
+	var s *secure
+	if t, ok := conn.(*tls.Conn); ok {
+		if s, ok = t.NetConn().(*secure); !ok || !t.ConnectionState().HandshakeComplete {
+			return -1, errors.Join(errors.New("it is not TLS of our listener after its handshake"), conn.Close())
+		}
+		under = s.Conn
+	}
+	if fd, err = p.duplicate(under, c.protocol); err != nil || s == nil {
+		return fd, errors.Join(err, conn.Close())
+	}
+	c.secure, c.out = true, &output{queue: queue{protocol: c.protocol}, secure: s}
+	return fd, s.adopt(fd)
+}
+
 // duplicate makes a descriptor of our own and sets it up.
-func (p *Poller) duplicate(conn net.Conn) (fd int, err error) {
+func (p *Poller) duplicate(conn net.Conn, protocol Protocol) (fd int, err error) {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
-		return -1, fmt.Errorf("a %T is not plain TCP", conn)
+		return -1, fmt.Errorf("a %T is not TCP", conn)
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
@@ -139,6 +161,10 @@ func (p *Poller) duplicate(conn net.Conn) (fd int, err error) {
 			// The heartbeat does the kernel's work, and a timer a socket less.
 			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0),
 		)
+		if protocol == EventStream {
+			// Its clients answer nothing: only the kernel knows whether anybody still takes the comments.
+			failed = errors.Join(failed, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(2*p.cfg.Heartbeat/time.Millisecond)))
+		}
 	})
 	return fd, errors.Join(err, failed)
 }
@@ -149,11 +175,10 @@ func (p *Poller) stop() {
 	p.stopped = true
 	p.lingering = nil
 	p.mu.Unlock()
-	last := closing(wire.CloseDraining, wire.CloseDraining.Reason())
 	for fd := range p.table.size() {
 		if c := p.table.get(fd); c != nil {
 			c.mu.Lock()
-			c.shutDown(Server, last)
+			c.shutDown(Server, closing(c.protocol, wire.CloseDraining, wire.CloseDraining.Reason()))
 			c.mu.Unlock()
 			c.finish(Server)
 		}

@@ -97,11 +97,11 @@ func TestStart(t *testing.T) {
 	near, far := pair(t)
 	write(t, far, masked(fin|text, "early"))
 	rec := &recorder{got: make(chan string, 1), ended: make(chan Why, 1)}
-	conn, err := s.Adopt(near, masked(fin|text, "with the handshake")[:5], rec)
+	conn, err := s.Adopt(near, masked(fin|text, "with the handshake")[:5], WebSocket, rec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.Send(NewFrame([]byte("hello"))); err != nil {
+	if err := conn.Send(NewFrame("push", 1, []byte("hello"))); err != nil {
 		t.Fatal(err)
 	}
 	conn.Close(4005, "too many")
@@ -136,7 +136,7 @@ func TestStop(t *testing.T) {
 	closing.conn.Close(4001, "")
 	near, _ := pair(t)
 	unstarted := &recorder{ended: make(chan Why, 1)}
-	conn, err := s.Adopt(near, nil, unstarted)
+	conn, err := s.Adopt(near, nil, WebSocket, unstarted)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestStop(t *testing.T) {
 	}
 	conn.Close(1000, "") // does nothing
 	near, _ = pair(t)
-	if _, err := s.Adopt(near, nil, unstarted); !errors.Is(err, ErrStopped) {
+	if _, err := s.Adopt(near, nil, WebSocket, unstarted); !errors.Is(err, ErrStopped) {
 		t.Errorf("Adopt says %v", err)
 	}
 	if err := s.Run(context.Background()); err == nil {
@@ -169,20 +169,20 @@ func TestAdoptRefuses(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	near, far := net.Pipe()
-	if _, err := s.Adopt(near, nil, nil); err == nil {
+	if _, err := s.Adopt(near, nil, WebSocket, nil); err == nil {
 		t.Error("a pipe was adopted")
 	}
 	if _, err := far.Write([]byte("x")); err == nil {
 		t.Error("the refused connection is still open")
 	}
 	one, other := pair(t)
-	if _, err := s.Adopt(one, make([]byte, leftoverLimit+1), nil); err == nil {
+	if _, err := s.Adopt(one, make([]byte, leftoverLimit+1), WebSocket, nil); err == nil {
 		t.Error("too much was taken with the handshake")
 	}
 	if _, err := other.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the refused connection: %v", err)
 	}
-	if _, err := s.Adopt(one, nil, nil); err == nil {
+	if _, err := s.Adopt(one, nil, WebSocket, nil); err == nil {
 		t.Error("a closed connection was adopted")
 	}
 }
@@ -199,9 +199,9 @@ func TestStorm(t *testing.T) {
 			for r := range rounds {
 				near, far := pair(t)
 				name := fmt.Sprintf("%d of %d, ", r, w)
-				frame := NewFrame(bytes.Repeat([]byte(name), 40))
+				frame := NewFrame("push", 1, bytes.Repeat([]byte(name), 40))
 				rec := &recorder{got: make(chan string, 64), ended: make(chan Why, 1)}
-				conn, err := s.Adopt(near, nil, rec)
+				conn, err := s.Adopt(near, nil, WebSocket, rec)
 				if err != nil {
 					t.Error(err)
 					return

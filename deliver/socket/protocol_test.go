@@ -21,7 +21,7 @@ func limited(n int) option { return func(c *Config, _ *recorder) { c.FrameLimit 
 
 // echoing owners send every message back.
 func echoing(_ *Config, r *recorder) {
-	r.message = func(c *Conn, data []byte) error { return c.Send(NewFrame(data)) }
+	r.message = func(c *Conn, data []byte) error { return c.Send(NewFrame("push", 1, data)) }
 }
 
 // TestIndependentClient speaks to a client that shares no code with this package.
@@ -188,10 +188,10 @@ func TestClientCloses(t *testing.T) {
 		if got := receive(t, rec.got); got != "last" || len(rec.got) > 0 {
 			t.Errorf("got %q and %d more", got, len(rec.got))
 		}
-		if err := rec.conn.Send(ping); !errors.Is(err, ErrClosed) {
+		if err := rec.conn.Send(heartbeat); !errors.Is(err, ErrClosed) {
 			t.Errorf("Send says %v", err)
 		}
-		if err := rec.conn.SendAll([]*Frame{ping}); !errors.Is(err, ErrClosed) {
+		if err := rec.conn.SendAll([]*Frame{heartbeat}); !errors.Is(err, ErrClosed) {
 			t.Errorf("SendAll says %v", err)
 		}
 	}
@@ -320,7 +320,7 @@ func TestUpgradeWithoutHijack(t *testing.T) {
 func TestClosingFrame(t *testing.T) {
 	t.Parallel()
 	for _, reason := range []string{"", "kicked", strings.Repeat("x", 123), strings.Repeat("x", 124), strings.Repeat("漢", 60), "x" + strings.Repeat("漢", 60), "a\xffb"} {
-		f := (&client{t: t, r: bufio.NewReader(bytes.NewReader(closing(4001, reason).b))}).frame()
+		f := (&client{t: t, r: bufio.NewReader(bytes.NewReader(closing(WebSocket, 4001, reason).ws))}).frame()
 		if code, text := ws.ParseCloseFrameData(f.Payload); code != 4001 || !strings.HasPrefix(strings.ReplaceAll(reason, "\xff", ""), text) || ws.CheckCloseFrameData(code, text) != nil || len(f.Payload) > 125 {
 			t.Errorf("%q became %d %q", reason, code, text)
 		}

@@ -1,26 +1,42 @@
 package socket
 
+// output is what stands between a connection and its socket: frames that wait while the socket is full, and TLS. A plain
+// connection has none as long as its socket takes everything.
+type output struct {
+	queue
+	secure *secure // nil without TLS
+}
+
+// waiting is how many bytes the socket has not taken yet.
+func (o *output) waiting() int {
+	switch {
+	case o == nil:
+		return 0
+	case o.secure == nil:
+		return o.size
+	}
+	return o.size + len(o.secure.tail)
+}
+
 // queue is what waits for a full socket: shared frames, the first of them perhaps partly sent.
 type queue struct {
-	frames []*Frame
-	off    int // bytes of the first frame that are sent
-	size   int // bytes that wait
+	frames   []*Frame
+	off      int // bytes of the first frame that are sent
+	size     int // bytes that wait
+	protocol Protocol
 }
 
 func (q *queue) push(f *Frame) {
 	q.frames = append(q.frames, f)
-	q.size += len(f.b)
+	q.size += len(f.bytes(q.protocol))
 }
 
 // advance takes n sent bytes off the front.
 func (q *queue) advance(n int) {
+	left, off := skip(q.frames, q.protocol, q.off+n)
+	clear(q.frames[:len(q.frames)-len(left)])
+	q.frames, q.off = left, off
 	q.size -= n
-	q.off += n
-	for len(q.frames) > 0 && q.off >= len(q.frames[0].b) {
-		q.off -= len(q.frames[0].b)
-		q.frames[0] = nil
-		q.frames = q.frames[1:]
-	}
 }
 
 // cut drops every frame of which nothing is sent: what stays is the rest of the frame that the client has half.
@@ -30,8 +46,21 @@ func (q *queue) cut() {
 		keep = 1
 	}
 	for _, f := range q.frames[keep:] {
-		q.size -= len(f.b)
+		q.size -= len(f.bytes(q.protocol))
 	}
 	clear(q.frames[keep:])
 	q.frames = q.frames[:keep]
+}
+
+// skip gives the frames that are left behind n bytes, and how much of the first of them is among these.
+func skip(frames []*Frame, p Protocol, n int) (left []*Frame, off int) {
+	for len(frames) > 0 {
+		size := len(frames[0].bytes(p))
+		if n < size {
+			break
+		}
+		n -= size
+		frames = frames[1:]
+	}
+	return frames, n
 }

@@ -16,7 +16,7 @@ func TestQueue(t *testing.T) {
 		half := 0 // bytes of the first frame that have still to go when some of it has gone, else 0
 		waiting := func() (all []byte) {
 			for i, f := range q.frames {
-				b := f.b
+				b := f.ws
 				if i == 0 {
 					b = b[q.off:]
 				}
@@ -31,9 +31,9 @@ func TestQueue(t *testing.T) {
 				}
 			},
 			"push": func(t *rapid.T) {
-				f := NewFrame(rapid.SliceOf(rapid.Byte()).Draw(t, "payload"))
+				f := NewFrame("push", 1, rapid.SliceOf(rapid.Byte()).Draw(t, "payload"))
 				q.push(f)
-				want = append(want, f.b...)
+				want = append(want, f.ws...)
 			},
 			"advance": func(t *rapid.T) {
 				n := rapid.IntRange(0, len(want)).Draw(t, "sent")
@@ -42,11 +42,11 @@ func TestQueue(t *testing.T) {
 						half = 0
 						break
 					}
-					if left < len(frames[0].b) {
-						half = len(frames[0].b) - left
+					if left < len(frames[0].ws) {
+						half = len(frames[0].ws) - left
 						break
 					}
-					left -= len(frames[0].b)
+					left -= len(frames[0].ws)
 				}
 				q.advance(n)
 				want = want[n:]

@@ -25,7 +25,7 @@ func sink(t testing.TB) *Conn {
 		t.Fatal(err)
 	}
 	near, far := pair(t)
-	conn, err := p.Adopt(near, nil, &recorder{ended: make(chan Why, 1)})
+	conn, err := p.Adopt(near, nil, WebSocket, &recorder{ended: make(chan Why, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func sink(t testing.TB) *Conn {
 // are counted over the process.
 func TestSendAllocates(t *testing.T) {
 	conn := sink(t)
-	f := NewFrame(make([]byte, 300))
+	f := NewFrame("push", 1, make([]byte, 300))
 	few := []*Frame{f, f, f}
 	for name, send := range map[string]func() error{
 		"Send":    func() error { return conn.Send(f) },
@@ -70,7 +70,7 @@ func TestSendAllocates(t *testing.T) {
 // call goes to the kernel; full/op is the share of those that found no room.
 func BenchmarkSend(b *testing.B) {
 	conn := sink(b)
-	f := NewFrame(make([]byte, 300))
+	f := NewFrame("push", 1, make([]byte, 300))
 	b.SetBytes(int64(f.Size()))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -87,7 +87,7 @@ func BenchmarkSendAll(b *testing.B) {
 	conn := sink(b)
 	fs := make([]*Frame, 10)
 	for i := range fs {
-		fs[i] = NewFrame(make([]byte, 300))
+		fs[i] = NewFrame("push", 1, make([]byte, 300))
 	}
 	b.SetBytes(int64(10 * fs[0].Size()))
 	b.ReportAllocs()

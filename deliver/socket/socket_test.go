@@ -3,6 +3,7 @@ package socket
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -52,6 +53,8 @@ func (r *recorder) OnClose(why Why) {
 type server struct {
 	*Poller
 	http    *httptest.Server
+	tls     net.Listener // of the same server
+	secure  bool         // dial over TLS
 	adopted chan *recorder
 	clock   atomic.Uint32 // the poller's
 	stop    func()        // ends Run and waits for it
@@ -73,7 +76,12 @@ func serve(t testing.TB, opts ...option) *server {
 	s := &server{Poller: p, adopted: make(chan *recorder, 1024)}
 	p.now = s.clock.Load
 	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, leftover, err := Upgrade(w, r)
+		take, protocol := Upgrade, WebSocket
+		if r.URL.Path == "/events" {
+			take, protocol = Stream, EventStream
+			w.Header().Set("X-Request-Id", "r1")
+		}
+		conn, leftover, err := take(w, r)
 		if err != nil {
 			var refused *Refusal
 			if errors.As(err, &refused) {
@@ -87,7 +95,7 @@ func serve(t testing.TB, opts ...option) *server {
 			c := Default()
 			o(&c, rec)
 		}
-		if rec.conn, err = p.Adopt(conn, leftover, rec); err != nil {
+		if rec.conn, err = p.Adopt(conn, leftover, protocol, rec); err != nil {
 			t.Error(err)
 			return
 		}
@@ -96,6 +104,13 @@ func serve(t testing.TB, opts ...option) *server {
 		}
 		s.adopted <- rec
 	}))
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.tls = NewTLSListener(inner, certified)
+	served := make(chan error, 1)
+	go func() { served <- s.http.Config.Serve(s.tls) }()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
@@ -110,6 +125,9 @@ func serve(t testing.TB, opts ...option) *server {
 			t.Errorf("Run: %v", err)
 		}
 		s.http.Close()
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("Serve: %v", err)
+		}
 	}
 	t.Cleanup(s.stop)
 	return s
@@ -124,20 +142,39 @@ func (s *server) dial(t testing.TB, behind ...byte) (*client, *recorder) {
 
 func (s *server) dialWith(t testing.TB, d *net.Dialer, behind ...byte) (*client, *recorder) {
 	t.Helper()
-	conn, err := d.Dial("tcp", s.http.Listener.Addr().String())
+	return s.connect(t, d, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"+string(behind))
+}
+
+// connect is a raw client that has sent a request and read the answer's head.
+func (s *server) connect(t testing.TB, d *net.Dialer, request string) (*client, *recorder) {
+	t.Helper()
+	at := s.http.Listener.Addr()
+	if s.secure {
+		at = s.tls.Addr()
+	}
+	conn, err := d.Dial("tcp", at.String())
 	if err != nil {
 		t.Fatal(err)
+	}
+	if s.secure {
+		conn = tls.Client(conn, trusting)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(patient))
 	c := &client{t: t, Conn: conn, r: bufio.NewReader(conn)}
-	c.write(append([]byte("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"), behind...))
+	c.write([]byte(request))
 	res, err := http.ReadResponse(c.r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.StatusCode != http.StatusSwitchingProtocols || res.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+	switch res.StatusCode {
+	case http.StatusOK:
+	case http.StatusSwitchingProtocols:
+		if got := res.Header.Get("Sec-WebSocket-Accept"); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+			t.Fatalf("handshake: %q", got)
+		}
+	default:
 		t.Fatalf("handshake: %v", res)
 	}
 	return c, receive(t, s.adopted)

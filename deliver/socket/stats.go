@@ -45,6 +45,7 @@ func Whys() []Why {
 type Stats struct {
 	// Open connections now, of which some may be waiting for the client to hang up.
 	Open int64
+	open [protocols][2]int64
 	// Adopted connections.
 	Adopted uint64
 	// Closed connections, by Why.
@@ -58,7 +59,7 @@ type Stats struct {
 }
 
 type counters struct {
-	open     atomic.Int64
+	open     [protocols][2]atomic.Int64 // the second with TLS
 	adopted  atomic.Uint64
 	closed   [whys]atomic.Uint64
 	messages atomic.Uint64
@@ -66,14 +67,32 @@ type counters struct {
 	queued   atomic.Int64
 }
 
+// of is the number of open connections of a connection's kind.
+func (n *counters) of(c *Conn) *atomic.Int64 { return &n.open[c.protocol][index(c.secure)] }
+
+func index(secure bool) int {
+	if secure {
+		return 1
+	}
+	return 0
+}
+
+// OpenOf is how many of the open connections speak a protocol, over TLS or not.
+func (s Stats) OpenOf(p Protocol, secure bool) int64 { return s.open[p][index(secure)] }
+
 // Stats is a snapshot; its fields are read one after the other.
 func (p *Poller) Stats() Stats {
 	s := Stats{
-		Open:     p.count.open.Load(),
 		Adopted:  p.count.adopted.Load(),
 		Messages: p.count.messages.Load(),
 		Full:     p.count.full.Load(),
 		Queued:   p.count.queued.Load(),
+	}
+	for protocol := range s.open {
+		for i := range s.open[protocol] {
+			s.open[protocol][i] = p.count.open[protocol][i].Load()
+			s.Open += s.open[protocol][i]
+		}
 	}
 	for i := range s.Closed {
 		s.Closed[i] = p.count.closed[i].Load()

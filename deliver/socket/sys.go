@@ -1,6 +1,8 @@
 package socket
 
 import (
+	"errors"
+	"io"
 	"syscall"
 	"unsafe"
 
@@ -20,11 +22,11 @@ func send(fd int32, b []byte) (int, error) {
 }
 
 // sendFrames is send for several frames, without the first off bytes of the first. It offers no more than `joined`.
-func sendFrames(fd int32, frames []*Frame, off int) (n, offered int, err error) {
+func sendFrames(fd int32, frames []*Frame, p Protocol, off int) (n, offered int, err error) {
 	var vec [joined]unix.Iovec
 	frames = frames[:min(len(frames), joined)]
 	for i, f := range frames {
-		b := f.b[off:]
+		b := f.bytes(p)[off:]
 		off = 0
 		vec[i].Base = unsafe.SliceData(b)
 		vec[i].SetLen(len(b))
@@ -36,6 +38,20 @@ func sendFrames(fd int32, frames []*Frame, off int) (n, offered int, err error) 
 	r, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), sendFlags)
 	n, err = taken(r, errno)
 	return n, offered, err
+}
+
+// recv reads from a socket without waiting: nothing, and no error, when there is nothing. The end is io.EOF.
+func recv(fd int32, b []byte) (int, error) {
+	n, err := unix.Read(int(fd), b)
+	switch {
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
 }
 
 // taken tells a full socket, which takes nothing, from one that is broken.

@@ -103,7 +103,7 @@ func (b *Broker) ensureFixed(ctx context.Context) error {
 	return nil
 }
 
-// EnsureApp makes the app's stream of accounts. It fails when the app's data were made with another sharding.
+// EnsureApp makes the app's streams of accounts and devices. It fails when the app's data were made with another sharding.
 func (b *Broker) EnsureApp(ctx context.Context, app push.AppID) error {
 	want := strconv.Itoa(int(b.cfg.Sharding))
 	st, err := b.ensure(ctx, wire.Accounts(app), map[string]string{metaSharding: want})
@@ -113,7 +113,8 @@ func (b *Broker) EnsureApp(ctx context.Context, app push.AppID) error {
 	if has := st.CachedInfo().Config.Metadata[metaSharding]; has != want {
 		return fmt.Errorf("app %d was made with sharding.bits %s, which cannot become %s", app, has, want)
 	}
-	return nil
+	_, err = b.ensure(ctx, wire.Devices(app), nil)
+	return err
 }
 
 // EnsureShard makes a shard's log when it is not there, and tells the workers of a new one.

@@ -1,11 +1,12 @@
-// Package directory maps accounts to ordinals and keeps user records and attribute names, all on the broker. It holds no
-// state: any number of processes use it at once.
+// Package directory maps accounts to ordinals and keeps user records, devices and attribute names, all on the broker. It
+// holds no state: any number of processes use it at once.
 //
 // Why a crash between any two lines is safe. Registering writes the account first, which gives its ordinal, and then the
 // empty record; a crash between leaves an account without a record, and the next Register, Update or login completes it.
-// Deleting writes the tombstone first and then removes the account; a crash between leaves an account with a tombstone,
-// which nobody takes for an account, and the next Delete or Register completes it. Records change by compare-and-set, and
-// every change here gives the same record when it is applied twice.
+// Deleting writes the tombstone first, then forgets the devices and last removes the account; a crash between leaves an
+// account with a tombstone, which nobody takes for an account, and the next Delete or Register completes it. Records change
+// by compare-and-set, and every change here gives the same record when it is applied twice. Devices change in atomic
+// batches, of which devices.go says more.
 package directory
 
 import (
@@ -119,7 +120,7 @@ func (d *Directory) Register(ctx context.Context, app push.AppID, names ...strin
 			return nil, err
 		}
 		for _, o := range ending {
-			if err := d.b.Delete(ctx, wire.AccountsStream(app), uint64(o)); err != nil {
+			if err := d.end(ctx, app, o); err != nil {
 				return nil, err
 			}
 		}
@@ -254,7 +255,7 @@ func (d *Directory) Delete(ctx context.Context, app push.AppID, name string) (pu
 			return 0, err
 		}
 		if o, begun := ending[name]; begun {
-			return o, d.b.Delete(ctx, wire.AccountsStream(app), uint64(o))
+			return o, d.end(ctx, app, o)
 		}
 		u, exists := users[name]
 		if !exists {
@@ -269,7 +270,15 @@ func (d *Directory) Delete(ctx context.Context, app push.AppID, name string) (pu
 		if err != nil {
 			return 0, err
 		}
-		return u.Ordinal, d.b.Delete(ctx, wire.AccountsStream(app), uint64(u.Ordinal))
+		return u.Ordinal, d.end(ctx, app, u.Ordinal)
 	}
 	return 0, fmt.Errorf("delete account %q: %w", name, errBusy)
+}
+
+// end completes the deletion of an account whose tombstone stands. The account goes last: by it a repeat finds what is left.
+func (d *Directory) end(ctx context.Context, app push.AppID, ordinal push.Ordinal) error {
+	if err := d.DeleteDevices(ctx, app, ordinal); err != nil {
+		return err
+	}
+	return d.b.Delete(ctx, wire.AccountsStream(app), uint64(ordinal))
 }

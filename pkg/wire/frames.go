@@ -171,14 +171,51 @@ func DecodeClientFrame(b []byte) (ClientFrame, error) {
 		return ClientFrame{}, fmt.Errorf("%w: no type", ErrFrame)
 	}
 	f := ClientFrame{Type: *head.Type}
-	if f.Type != FrameAck && f.Type != FrameOpened {
-		return f, nil // whatever "seq" is in a type that we do not know is not ours to judge
+	var err error
+	switch f.Type { // what stands in a type that we do not know is not ours to judge
+	case FrameAck, FrameOpened:
+		f.Seqs, err = decodeSeqs(f.Type, head.Seq)
+	case FrameDevice:
+		if err = json.Unmarshal(b, &deviceFields{&f.Channel, &f.Token, &f.Remove}); err != nil {
+			err = fmt.Errorf("%w: device without a channel and a token as strings", ErrFrame)
+		} else if d := (Device{ID: "any", Channel: f.Channel, Token: f.Token}); d.Validate() != nil {
+			err = fmt.Errorf("%w: %w", ErrFrame, d.Validate())
+		}
 	}
-	if err := json.Unmarshal(head.Seq, &f.Seqs); err != nil || f.Seqs == nil {
-		return ClientFrame{}, fmt.Errorf("%w: %s without a list of sequences", ErrFrame, f.Type)
+	return f, err
+}
+
+// deviceFields are what a device frame has beside its type.
+type deviceFields struct {
+	Channel *string `json:"channel"`
+	Token   *string `json:"token"`
+	Remove  *bool   `json:"remove"`
+}
+
+// ValidDeviceID says what is wrong with a client's name for its device.
+func ValidDeviceID(id string) error {
+	d := Device{ID: id, Channel: "any", Token: "any"}
+	return d.Validate()
+}
+
+// DecodeAck reads the body of an acknowledgement by HTTP: `{"seq":[…]}`.
+func DecodeAck(b []byte) ([]push.Seq, error) {
+	var body struct {
+		Seq json.RawMessage `json:"seq"`
 	}
-	if len(f.Seqs) > MaxAckSeqs {
-		return ClientFrame{}, fmt.Errorf("%w: %s of %d sequences, at most %d", ErrFrame, f.Type, len(f.Seqs), MaxAckSeqs)
+	if err := json.Unmarshal(b, &body); err != nil {
+		return nil, fmt.Errorf("%w: not a JSON object", ErrFrame)
 	}
-	return f, nil
+	return decodeSeqs(FrameAck, body.Seq)
+}
+
+func decodeSeqs(of string, raw json.RawMessage) ([]push.Seq, error) {
+	var seqs []push.Seq
+	if err := json.Unmarshal(raw, &seqs); err != nil || seqs == nil {
+		return nil, fmt.Errorf("%w: %s without a list of sequences", ErrFrame, of)
+	}
+	if len(seqs) > MaxAckSeqs {
+		return nil, fmt.Errorf("%w: %s of %d sequences, at most %d", ErrFrame, of, len(seqs), MaxAckSeqs)
+	}
+	return seqs, nil
 }

@@ -99,6 +99,8 @@ func TestGoldenSubjects(t *testing.T) {
 		{"AccountSubject of hostile bytes", AccountSubject(app, "a.*>\x00\xff😀")},
 		{"UserSubject", UserSubject(app, shard, 3<<20|7)},
 		{"UserFilter", UserFilter(app)},
+		{"DeviceSubject", DeviceSubject(app, shard, 3<<20|7)},
+		{"TokenSubject", TokenSubject(app, TokenHash("fcm", "token"))},
 		{"PushSubject", PushSubject(app, "NUID")},
 		{"PushFilter", PushFilter(app)},
 		{"SourceSubject", SourceSubject(UsersStream(app, shard))},
@@ -120,6 +122,7 @@ func TestGoldenSubjects(t *testing.T) {
 		{"SessionStatusSubject", SessionStatusSubject(app)},
 		{"SessionEndSubject", SessionEndSubject(app)},
 		{"AccountsStream", AccountsStream(app)},
+		{"DevicesStream", DevicesStream(app)},
 		{"UsersStream", UsersStream(app, shard)},
 		{"PushID", PushID(samplePush())},
 		{"MatcherConsumer", MatcherConsumer},
@@ -139,7 +142,7 @@ func TestGoldenStreams(t *testing.T) {
 		Fixed   []Stream
 		App     []Stream
 		Buckets []Bucket
-	}{Fixed(192 * time.Hour), []Stream{Accounts(1400000001), Users(1400000001, 3)}, Buckets()}
+	}{Fixed(192 * time.Hour), []Stream{Accounts(1400000001), Devices(1400000001), Users(1400000001, 3)}, Buckets()}
 	b, err := json.MarshalIndent(settings, "", "  ")
 	if err != nil {
 		t.Fatal(err)

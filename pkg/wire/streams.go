@@ -28,6 +28,9 @@ const (
 // AccountsStream holds the app's accounts; a message's sequence is the account's ordinal.
 func AccountsStream(app push.AppID) string { return "ACCOUNTS_" + app.String() }
 
+// DevicesStream holds where vendors take pushes for the app's users.
+func DevicesStream(app push.AppID) string { return "DEVICES_" + app.String() }
+
 // UsersStream is a shard's log: its user records, and the app's pushes among them.
 func UsersStream(app push.AppID, shard push.Shard) string {
 	return fmt.Sprintf("USERS_%d_%d", app, shard)
@@ -81,6 +84,16 @@ const RateWindow = 10 * time.Second
 // Accounts is the stream of the app's accounts: written once a subject, kept for ever.
 func Accounts(app push.AppID) Stream {
 	return Stream{Name: AccountsStream(app), Subjects: []string{"account." + app.String() + ".*"}, Batches: true}
+}
+
+// Devices is the stream of the app's devices and of who has their tokens, in one, so that both change in one atomic batch.
+// What says that somebody has none, or a token nobody, goes by its TTL.
+func Devices(app push.AppID) Stream {
+	a := app.String()
+	return Stream{
+		Name: DevicesStream(app), Subjects: []string{"device." + a + ".*.*", "token." + a + ".*"},
+		LastOnly: true, PerMessageTTL: true, Batches: true,
+	}
 }
 
 // Users is the log of one shard. The copies of pushes in it go when their own TTL has passed.

@@ -51,6 +51,14 @@ func ParseUserSubject(subject string) (push.Ordinal, error) {
 	return push.Ordinal(n), nil
 }
 
+// DeviceSubject is where a user's devices stand: `device.<app>.<shard>.<ordinal>`, the last message being all of them.
+func DeviceSubject(app push.AppID, shard push.Shard, ordinal push.Ordinal) string {
+	return fmt.Sprintf("device.%d.%d.%d", app, shard, ordinal)
+}
+
+// TokenSubject is where it stands who has a token: `token.<app>.<hash>`, the hash being TokenHash.
+func TokenSubject(app push.AppID, hash string) string { return "token." + app.String() + "." + hash }
+
 // IsPushSubject tells a push from a user record in a shard's log.
 func IsPushSubject(subject string) bool { return strings.HasPrefix(subject, "push.") }
 

@@ -56,6 +56,8 @@ func TestSubjectsAreWithinTheirFilters(t *testing.T) {
 		{PendingFilter(app, shard), PositionSubject(app, shard)},
 		{Accounts(app).Subjects[0], AccountSubject(app, "a.b")},
 		{Users(app, shard).Subjects[0], UserSubject(app, shard, 7)},
+		{Devices(app).Subjects[0], DeviceSubject(app, shard, 7)},
+		{Devices(app).Subjects[1], TokenSubject(app, TokenHash("fcm", "a.*>"))},
 		{Fixed(0)[0].Subjects[0], PushSubject(app, "nuid")},
 		{Fixed(0)[1].Subjects[0], AudienceSubject(app, shard, 42)},
 		{Fixed(0)[2].Subjects[0], ReceiptSubject(app, shard, 42)},

@@ -1,0 +1,120 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+// devices takes registrations of devices for vendor push from sessions to the broker: a poller's loop must not wait for
+// that. Clients register at every login, so that one that is dropped, or dies with the process, comes again.
+type devices struct {
+	d     *Deliver
+	queue chan registration
+}
+
+// registration is what a client said of its device.
+type registration struct {
+	app     push.AppID
+	ordinal push.Ordinal
+	device  wire.Device
+	forget  bool
+}
+
+const (
+	// maxRegistrations wait at once; one more is dropped and counted.
+	maxRegistrations = 4096
+	// registrars write at once, so that they share the broker's batches.
+	registrars = 8
+	// registerWait bounds one write.
+	registerWait = 10 * time.Second
+)
+
+func newDevices(d *Deliver) *devices {
+	return &devices{d: d, queue: make(chan registration, maxRegistrations)}
+}
+
+// add takes a registration. It never waits.
+func (v *devices) add(r registration) {
+	select { // never waits: without room it is dropped
+	case v.queue <- r:
+	default:
+		v.d.metrics.devices.WithLabelValues(deviceDropped).Inc()
+	}
+}
+
+// run writes registrations until ctx ends, and then those that wait already.
+func (v *devices) run(ctx context.Context) error {
+	var writing sync.WaitGroup
+	for range registrars {
+		writing.Go(func() {
+			for {
+				select { // a registration wakes it, ctx ends it
+				case r := <-v.queue:
+					v.write(ctx, r)
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	writing.Wait()
+	final, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	for len(v.queue) > 0 && final.Err() == nil {
+		v.write(final, <-v.queue)
+	}
+	return ctx.Err()
+}
+
+func (v *devices) write(ctx context.Context, r registration) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), registerWait)
+	defer cancel()
+	var err error
+	result := deviceRegistered
+	if r.forget {
+		result = deviceForgotten
+		if r.device.Token != "" {
+			err = v.d.dir.RemoveDevice(ctx, r.app, r.ordinal, r.device.Channel, r.device.Token)
+		} else {
+			err = v.d.dir.ForgetDevice(ctx, r.app, r.ordinal, r.device.ID)
+		}
+	} else {
+		err = v.d.dir.RegisterDevice(ctx, r.app, r.ordinal, r.device)
+	}
+	if errors.Is(err, wire.ErrDevice) {
+		result = deviceRefused
+	} else if err != nil {
+		result = deviceFailed
+		v.d.log.Warn("write a device; its client registers again at the next login", "app", r.app, "ordinal", r.ordinal, "err", err)
+	}
+	v.d.metrics.devices.WithLabelValues(result).Inc()
+}
+
+// device takes a device frame.
+func (s *session) device(f wire.ClientFrame) {
+	dev := wire.Device{ID: s.shard.nameOf(s), Channel: f.Channel, Token: f.Token, Platform: s.platform.String()}
+	if dev.ID == "" {
+		dev.ID = wire.TokenHash(f.Channel, f.Token)
+		if !f.Remove {
+			s.shard.name(s, dev.ID)
+		}
+	}
+	s.shard.d.devices.add(registration{s.shard.app, s.ordinal(), dev, f.Remove})
+}
+
+// logout ends the session at its client's wish, and forgets its device.
+func (s *session) logout() {
+	if id := s.shard.nameOf(s); id != "" {
+		s.shard.d.devices.add(registration{s.shard.app, s.ordinal(), wire.Device{ID: id}, true})
+	}
+	s.close(wire.CloseNormal)
+}
+
+func (s *session) ordinal() push.Ordinal {
+	return s.shard.d.b.Sharding().Ordinal(s.shard.id, s.local)
+}

@@ -1,0 +1,488 @@
+package socket
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// certified and trusting are the two ends' configurations of TLS.
+var certified, trusting = func() (*tls.Config, *tls.Config) {
+	s := httptest.NewUnstartedServer(nil) // for its certificate
+	s.StartTLS()
+	defer s.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	return &tls.Config{Certificates: s.TLS.Certificates}, &tls.Config{RootCAs: roots, ServerName: "example.com"}
+}()
+
+// kind of a connection.
+type kind struct {
+	protocol Protocol
+	secure   bool
+}
+
+func (k kind) String() string {
+	if k.secure {
+		return k.protocol.String() + " over TLS"
+	}
+	return k.protocol.String()
+}
+
+var kinds = []kind{{WebSocket, false}, {WebSocket, true}, {EventStream, false}, {EventStream, true}}
+
+// ofEachKind runs a test for every kind of connection.
+func ofEachKind(t *testing.T, test func(t *testing.T, k kind)) {
+	t.Parallel()
+	for _, k := range kinds {
+		t.Run(k.String(), func(t *testing.T) {
+			t.Parallel()
+			test(t, k)
+		})
+	}
+}
+
+// phone is a client of any kind that shares no code with this package: that of coder/websocket, or net/http's with a
+// reader of event streams.
+type phone struct {
+	t    testing.TB
+	next func() (message, error) // the error io.EOF at the end that the protocol has
+	hang func()                  // up, without a word
+}
+
+// message is what a client hears: a push, or why the service closed.
+type message struct {
+	text, id string
+	code     int
+	reason   string
+	retry    int
+}
+
+func (p *phone) hear() message {
+	p.t.Helper()
+	m, err := p.next()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return m
+}
+
+// closed reads up to the close and the end behind it.
+func (p *phone) closed() (m message, pushes int) {
+	p.t.Helper()
+	for ; ; pushes++ {
+		if m = p.hear(); m.code != 0 {
+			break
+		}
+	}
+	if _, err := p.next(); !errors.Is(err, io.EOF) {
+		p.t.Fatalf("behind the close: %v, want the end", err)
+	}
+	return m, pushes
+}
+
+// phone connects a client of a kind, whose receive buffer d may make small.
+func (s *server) phone(t testing.TB, k kind, d *net.Dialer) (*phone, *recorder) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	t.Cleanup(cancel)
+	transport := &http.Transport{DialContext: d.DialContext, TLSClientConfig: trusting}
+	t.Cleanup(transport.CloseIdleConnections)
+	hc := &http.Client{Transport: transport}
+	base := "http://" + s.http.Listener.Addr().String()
+	if k.secure {
+		base = "https://" + s.tls.Addr().String()
+	}
+	p := &phone{t: t}
+	if k.protocol == WebSocket {
+		c, _, err := websocket.Dial(ctx, base, &websocket.DialOptions{HTTPClient: hc})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetReadLimit(-1)
+		p.hang = func() { _ = c.CloseNow() }
+		ended := false
+		p.next = func() (message, error) {
+			if ended {
+				return message{}, io.EOF // its close frame is the end, and answered
+			}
+			_, b, err := c.Read(ctx)
+			var ce websocket.CloseError
+			if errors.As(err, &ce) {
+				ended = true
+				return message{code: int(ce.Code), reason: ce.Reason}, nil
+			}
+			return message{text: string(b)}, err
+		}
+	} else {
+		r, err := http.NewRequestWithContext(ctx, "GET", base+"/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := hc.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{
+			"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no",
+			"Access-Control-Allow-Origin": "*", "X-Request-Id": "r1",
+		} {
+			if got := res.Header.Get(name); got != want {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
+		if res.StatusCode != 200 || res.ContentLength != -1 || !res.Close || len(res.TransferEncoding) > 0 {
+			t.Fatalf("answered with %+v", res)
+		}
+		p.hang = func() { _ = res.Body.Close() }
+		events := &eventSource{r: bufio.NewReader(res.Body)}
+		p.next = func() (message, error) {
+			e, err := events.next()
+			m := message{text: e.data, id: events.lastID, retry: events.retry}
+			if err != nil || e.name == "push" {
+				return m, err
+			}
+			var body struct {
+				Code   int
+				Reason string
+			}
+			if e.name != "close" {
+				return m, fmt.Errorf("an event %q", e.name)
+			}
+			err = json.Unmarshal([]byte(e.data), &body)
+			m.code, m.reason = body.Code, body.Reason
+			return m, err
+		}
+	}
+	t.Cleanup(p.hang)
+	return p, receive(t, s.adopted)
+}
+
+// event is what an EventSource dispatches.
+type event struct{ name, data string }
+
+// eventSource reads an event stream by the rules of the HTML standard, 9.2.6.
+type eventSource struct {
+	r      *bufio.Reader
+	lastID string
+	retry  int
+}
+
+// next is the next event that is dispatched, or io.EOF: what is incomplete by then is thrown away.
+func (s *eventSource) next() (event, error) {
+	var e event
+	var data []string
+	id := s.lastID
+	for {
+		line, err := s.line()
+		if err != nil {
+			return event{}, err
+		}
+		if line == "" {
+			s.lastID = id
+			if data == nil {
+				e = event{}
+				continue
+			}
+			e.data = strings.Join(data, "\n")
+			return e, nil
+		}
+		field, value, _ := strings.Cut(line, ":")
+		value = strings.TrimPrefix(value, " ")
+		switch field {
+		case "event":
+			e.name = value
+		case "data":
+			data = append(data, value)
+		case "id":
+			if !strings.Contains(value, "\x00") {
+				id = value
+			}
+		case "retry":
+			if n, err := strconv.Atoi(value); err == nil {
+				s.retry = n
+			}
+		}
+	}
+}
+
+// line ends with \n, \r or \r\n. That of a last line without an end is io.EOF.
+func (s *eventSource) line() (string, error) {
+	var line []byte
+	for {
+		b, err := s.r.ReadByte()
+		if err != nil {
+			return "", err
+		}
+		switch b {
+		case '\r':
+			if next, err := s.r.Peek(1); err == nil && next[0] == '\n' {
+				_, err = s.r.Discard(1)
+				return string(line), err
+			}
+			return string(line), nil
+		case '\n':
+			return string(line), nil
+		}
+		line = append(line, b)
+	}
+}
+
+// TestKinds sends to each kind of connection, alone and joined, what fits in a packet and what needs many records, and
+// closes it.
+func TestKinds(t *testing.T) {
+	ofEachKind(t, func(t *testing.T, k kind) {
+		s := serve(t)
+		p, rec := s.phone(t, k, &net.Dialer{})
+		if st := s.Stats(); st.Open != 1 || st.OpenOf(k.protocol, k.secure) != 1 || rec.conn.Protocol() != k.protocol {
+			t.Errorf("counted %+v", st)
+		}
+		texts := []string{"hello", "", "{\n \"a\": 1\r\n}", strings.Repeat("é", 5000), strings.Repeat("0123456789", 3277), strings.Repeat("x", 200_000)}
+		heard := func(i int, want string) {
+			t.Helper()
+			if k.protocol == EventStream {
+				want = strings.ReplaceAll(want, "\r\n", "\n")
+			}
+			m := p.hear()
+			if m.text != want || k.protocol == EventStream && m.id != strconv.Itoa(i+1) {
+				t.Errorf("message %d came as %.20q of %d bytes, id %q", i, m.text, len(m.text), m.id)
+			}
+		}
+		var all []*Frame
+		for i, text := range texts {
+			f := NewFrame("push", uint64(i+1), []byte(text))
+			all = append(all, f)
+			if err := rec.conn.Send(f); err != nil {
+				t.Fatal(err)
+			}
+			heard(i, text)
+		}
+		if err := rec.conn.SendAll(all); err != nil {
+			t.Fatal(err)
+		}
+		for i, text := range texts {
+			heard(i, text)
+		}
+		rec.conn.Close(4001, "kicked \"out\"")
+		if m, _ := p.closed(); m.code != 4001 || m.reason != "kicked \"out\"" || m.retry != 0 {
+			t.Errorf("closed with %+v", m)
+		}
+		p.hang()
+		if why := receive(t, rec.ended); why != Server {
+			t.Errorf("ended because of %v", why)
+		}
+		if st := s.Stats(); st.Open != 0 || st.Queued != 0 || st.OpenOf(k.protocol, k.secure) != 0 {
+			t.Errorf("counted %+v", st)
+		}
+	})
+}
+
+// TestKindsDrain fills a socket and reads it out: everything comes, whole and in order.
+func TestKindsDrain(t *testing.T) {
+	ofEachKind(t, func(t *testing.T, k kind) {
+		s := serve(t, narrow(64<<20))
+		p, rec := s.phone(t, k, small(4<<10))
+		const frames = 600
+		text := func(i int) string { return fmt.Sprintf("%06d%s", i, strings.Repeat("x", i*i%40_000)) }
+		for i := 0; i < frames; {
+			n := 1 + i%5
+			var batch []*Frame
+			for ; len(batch) < n && i < frames; i++ {
+				batch = append(batch, NewFrame("push", uint64(i), []byte(text(i))))
+			}
+			if err := rec.conn.SendAll(batch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if st := s.Stats(); st.Full != 1 || st.Queued == 0 {
+			t.Errorf("counted %+v before anything was read", st)
+		}
+		for i := range frames {
+			if m := p.hear(); m.text != text(i) {
+				t.Fatalf("message %d came as %.6q of %d bytes, want %d", i, m.text, len(m.text), len(text(i)))
+			}
+		}
+		rec.conn.Close(1000, "")
+		if m, more := p.closed(); m.code != 1000 || more != 0 {
+			t.Errorf("closed with %+v after %d more", m, more)
+		}
+		p.hang()
+		if why := receive(t, rec.ended); why != Server {
+			t.Errorf("ended because of %v", why)
+		}
+		if st := s.Stats(); st.Queued != 0 {
+			t.Errorf("counted %+v", st)
+		}
+	})
+}
+
+// TestKindsTooSlow never reads until it is too late: what the client has is whole, then it hears why it was closed.
+func TestKindsTooSlow(t *testing.T) {
+	ofEachKind(t, func(t *testing.T, k kind) {
+		s := serve(t, narrow(64<<10))
+		p, rec := s.phone(t, k, small(4<<10))
+		sent := 0
+		for ; ; sent++ {
+			err := rec.conn.Send(NewFrame("push", 1, fmt.Appendf(nil, "%06d%05000d", sent, 0)))
+			if errors.Is(err, ErrTooSlow) {
+				break
+			}
+			if err != nil || sent > 10_000 {
+				t.Fatalf("after %d: %v", sent, err)
+			}
+		}
+		got := 0
+		for ; ; got++ {
+			m := p.hear()
+			if m.code != 0 {
+				if m.code != 4003 || m.reason != "too slow" {
+					t.Errorf("closed with %+v", m)
+				}
+				break
+			}
+			if want := fmt.Sprintf("%06d%05000d", got, 0); m.text != want {
+				t.Fatalf("message %d came as %.6q", got, m.text)
+			}
+		}
+		if got == 0 || got >= sent {
+			t.Errorf("%d of %d came", got, sent)
+		}
+		p.hang()
+		if why := receive(t, rec.ended); why != Slow {
+			t.Errorf("ended because of %v", why)
+		}
+		if st := s.Stats(); st.Queued != 0 || st.Closed[Slow] != 1 {
+			t.Errorf("counted %+v", st)
+		}
+	})
+}
+
+// TestKindsHangUp has clients go without a word, some while much waits for them.
+func TestKindsHangUp(t *testing.T) {
+	ofEachKind(t, func(t *testing.T, k kind) {
+		s := serve(t, narrow(64<<20))
+		for _, waiting := range []int{0, 100} {
+			p, rec := s.phone(t, k, small(4<<10))
+			for range waiting {
+				if err := rec.conn.Send(NewFrame("push", 1, make([]byte, 10_000))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p.hang()
+			if why := receive(t, rec.ended); why != Gone {
+				t.Errorf("ended because of %v", why)
+			}
+			if err := rec.conn.Send(heartbeat); !errors.Is(err, ErrClosed) {
+				t.Errorf("Send says %v", err)
+			}
+		}
+		if st := s.Stats(); st.Queued != 0 || st.Open != 0 {
+			t.Errorf("counted %+v", st)
+		}
+	})
+}
+
+// TestKindsStop ends the poller under connections of all kinds: each hears why, and an event source comes back after a
+// random pause.
+func TestKindsStop(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	phones := map[*phone]kind{}
+	for range 8 {
+		for _, k := range kinds {
+			p, _ := s.phone(t, k, &net.Dialer{})
+			phones[p] = k
+		}
+	}
+	s.stop()
+	var pauses []int
+	for p, k := range phones {
+		m, _ := p.closed()
+		if m.code != 1001 || m.reason != "draining" {
+			t.Errorf("%v: closed with %+v", k, m)
+		}
+		if k.protocol == EventStream {
+			pauses = append(pauses, m.retry)
+		}
+	}
+	slices.Sort(pauses)
+	if pauses[0] < 500 || pauses[len(pauses)-1] > 5000 || len(slices.Compact(pauses)) < 8 {
+		t.Errorf("they come back after %v ms", pauses)
+	}
+	if st := s.Stats(); st.Open != 0 || st.Queued != 0 {
+		t.Errorf("counted %+v", st)
+	}
+}
+
+// TestEventStreamClients shows what clients of event streams can do: whatever they send, and however much, is thrown away; they
+// are not dropped for silence; the heartbeat is a comment.
+func TestEventStreamClients(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(c *Config, _ *recorder) { c.Heartbeat = 10 * time.Second })
+	for _, secure := range []bool{false, true} {
+		s.secure = secure
+		c, rec := s.connect(t, &net.Dialer{}, "GET /events HTTP/1.1\r\nHost: x\r\n\r\n"+strings.Repeat("leftover", 100))
+		c.write([]byte(strings.Repeat("nonsense", 10_000)))
+		for range 50 {
+			now := s.clock.Add(1)
+			s.sweep(now, now)
+		}
+		if err := rec.conn.Send(NewFrame("push", 7, []byte("a\nb\n"))); err != nil {
+			t.Fatal(err)
+		}
+		want := strings.Repeat(":\n\n", 5) + "event: push\nid: 7\ndata: a\ndata: b\ndata: \n\n"
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(c.r, got); err != nil || string(got) != want {
+			t.Errorf("got %q, %v", got, err)
+		}
+		if len(rec.got) > 0 || rec.ends.Load() != 0 {
+			t.Error("the owner was told something")
+		}
+		_ = c.Close()
+		if why := receive(t, rec.ended); why != Gone {
+			t.Errorf("ended because of %v", why)
+		}
+	}
+}
+
+// TestEventStreamHalfOpen has the kernel end a stream whose client takes nothing for two heartbeats.
+func TestEventStreamHalfOpen(t *testing.T) {
+	ofEachKind(t, func(t *testing.T, k kind) {
+		if k.protocol != EventStream {
+			return
+		}
+		s := serve(t, narrow(64<<20), func(c *Config, _ *recorder) { c.Heartbeat = time.Second })
+		_, rec := s.phone(t, k, small(4<<10))
+		for s.Stats().Full == 0 {
+			if err := rec.conn.Send(NewFrame("push", 1, make([]byte, 50_000))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if why := receive(t, rec.ended); why != Silent {
+			t.Errorf("ended because of %v", why)
+		}
+	})
+}
+
+// TestStreamWithoutHijack is what a handler sees behind a middleware that hides the connection.
+func TestStreamWithoutHijack(t *testing.T) {
+	t.Parallel()
+	if _, _, err := Stream(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)); err == nil {
+		t.Error("a connection out of nothing")
+	}
+}
