@@ -192,6 +192,7 @@ func TestRolesAndCallers(t *testing.T) {
 		"patchAccount": "PATCH /v1/accounts/u {}", "deleteAccount": "DELETE /v1/accounts/none", "getAttributes": "GET /v1/attributes",
 		"putAttributes": `PUT /v1/attributes {"attributes":{}}`, "createPush": `POST /v1/pushes {"body":` + hello + `}`,
 		"listPushes": "GET /v1/pushes", "getPush": "GET /v1/pushes/" + string(id),
+		"deletePush": "DELETE /v1/pushes/" + string(push.NewTaskID(a.app, 1<<40)),
 	}
 	for _, o := range a.operations {
 		f := strings.SplitN(requests[o.id]+" ", " ", 3)
@@ -229,7 +230,7 @@ func TestPathsAndMethods(t *testing.T) {
 	}
 	for path, allowed := range map[string]string{
 		"/v1/accounts": "GET", "/v1/accounts/u": "DELETE, GET, PATCH, PUT", "/v1/attributes": "GET, PUT", "/v1/pushes": "GET, POST",
-		"/v1/pushes/1": "GET", "/v1/docs": "GET",
+		"/v1/pushes/1": "DELETE, GET", "/v1/docs": "GET",
 	} {
 		if res := a.do("OPTIONS", path, ""); res.StatusCode != 405 || res.problem.Code != codeMethod || res.Header.Get("Allow") != allowed {
 			t.Errorf("%s: %d %s, allowed %q", path, res.StatusCode, res.raw, res.Header.Get("Allow"))

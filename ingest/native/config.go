@@ -99,13 +99,15 @@ type Config struct {
 	MessageLimit int
 	// CallTimeout bounds the work for one request.
 	CallTimeout time.Duration
+	// RevokeWait is how long the revocation of a push waits for every process to confirm it; shorter than CallTimeout.
+	RevokeWait time.Duration
 	// Quota of pushes; nil for none.
 	Quota Quota
 }
 
 // Default is the same limits as the contract's, without apps.
 func Default() Config {
-	return Config{BodyLimit: 64 << 10, MessageLimit: 12 << 10, CallTimeout: 15 * time.Second}
+	return Config{BodyLimit: 64 << 10, MessageLimit: 12 << 10, CallTimeout: 15 * time.Second, RevokeWait: 8 * time.Second}
 }
 
 // Validate says what is wrong, in a sentence.
@@ -115,6 +117,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("with a body limit of %d bytes no message of %d could arrive", c.BodyLimit, c.MessageLimit)
 	case c.CallTimeout <= 0:
 		return fmt.Errorf("a call must be given some time, not %v", c.CallTimeout)
+	case c.RevokeWait <= 0 || c.RevokeWait >= c.CallTimeout:
+		return fmt.Errorf("a revocation must be given some time, less than the %v of its call, not %v", c.CallTimeout, c.RevokeWait)
 	}
 	return validate(c.Apps)
 }

@@ -14,6 +14,32 @@ import (
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
+// views shows pushes, with one look at the broker for those that are revoked.
+func (n *Native) views(ctx context.Context, pushes ...*push.Push) ([]*pushView, error) {
+	subjects := make([]string, len(pushes))
+	for i, p := range pushes {
+		subjects[i] = wire.RevocationSubject(p.App, p.Seq)
+	}
+	revocations, err := n.b.LastOf(ctx, wire.PushesStream, subjects)
+	if err != nil {
+		return nil, err
+	}
+	views := make([]*pushView, len(pushes))
+	for i, p := range pushes {
+		if views[i], err = n.view(ctx, p); err != nil {
+			return nil, err
+		}
+		if m := revocations[subjects[i]]; m != nil {
+			r, err := wire.DecodePush(m.Data, push.Seq(m.Seq))
+			if err != nil {
+				return nil, err
+			}
+			views[i].RevokedAt = timestamp(r.At)
+		}
+	}
+	return views, nil
+}
+
 func (n *Native) view(ctx context.Context, p *push.Push) (*pushView, error) {
 	v := &pushView{
 		accepted: accepted{p.TaskID(), p.Seq, timestamp(p.At)}, By: p.Caller, Lifetime: int(p.Lifetime.Seconds()),
@@ -142,15 +168,16 @@ func (n *Native) listPushes(ctx context.Context, c *call) (*reply, error) {
 			break
 		}
 	}
-	page := pushList{Pushes: []*pushView{}}
-	for i := len(newest) - 1; i >= 0 && len(page.Pushes) < int(limit); i-- {
-		v, err := n.view(ctx, newest[i])
-		if err != nil {
-			return nil, err
-		}
-		page.Pushes = append(page.Pushes, v)
+	more := len(newest) > int(limit)
+	if more {
+		newest = newest[1:]
 	}
-	if len(newest) > int(limit) {
+	slices.Reverse(newest)
+	page := pushList{}
+	if page.Pushes, err = n.views(ctx, newest...); err != nil {
+		return nil, err
+	}
+	if more {
 		page.Next = &page.Pushes[limit-1].Seq
 	}
 	return &reply{status: http.StatusOK, body: page}, nil
@@ -173,6 +200,9 @@ func (n *Native) pushesBetween(ctx context.Context, app push.AppID, from, before
 			p, err := wire.DecodePush(m.Data, push.Seq(m.Seq))
 			if err != nil {
 				n.log.Error("a push cannot be read; it is left out of the list", "seq", m.Seq, "err", err)
+				return nil
+			}
+			if p.Revokes != 0 {
 				return nil
 			}
 			if len(kept) == keep {

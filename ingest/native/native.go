@@ -84,6 +84,7 @@ func (n *Native) table() []*operation {
 		{"createPush", http.MethodPost, pushes, Push, true, n.createPush},
 		{"listPushes", http.MethodGet, pushes, Read, false, n.listPushes},
 		{"getPush", http.MethodGet, pushes + "/:id", Read, false, n.getPush},
+		{"deletePush", http.MethodDelete, pushes + "/:id", Push, false, n.deletePush},
 	}
 }
 

@@ -161,14 +161,35 @@ type pushView struct {
 	Condition  any             `json:"condition,omitempty"`
 	Body       json.RawMessage `json:"body"`
 	Offline    json.RawMessage `json:"offline,omitempty"`
+	RevokedAt  string          `json:"revokedAt,omitempty"`
 }
 
 var errNoPush = refuse(http.StatusNotFound, codePush, "the app has no such push, or it is longer ago than pushes are kept")
 
 // getPush shows a push with what has become of its audience.
 func (n *Native) getPush(ctx context.Context, c *call) (*reply, error) {
+	p, err := n.findPush(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	views, err := n.views(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	a, err := n.audience(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return &reply{status: http.StatusOK, body: struct {
+		*pushView
+		*audience
+	}{views[0], a}}, nil
+}
+
+// findPush gives the push that the path names.
+func (n *Native) findPush(ctx context.Context, c *call) (*push.Push, error) {
 	app, seq, err := push.TaskID(c.param).Parse()
-	if err != nil || app != c.app.ID {
+	if err != nil || app != c.app.ID || seq == 0 {
 		return nil, errNoPush
 	}
 	m, err := n.b.Get(ctx, wire.PushesStream, uint64(seq))
@@ -182,19 +203,8 @@ func (n *Native) getPush(ctx context.Context, c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.App != app {
+	if p.App != app || p.Revokes != 0 {
 		return nil, errNoPush
 	}
-	view, err := n.view(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	a, err := n.audience(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusOK, body: struct {
-		*pushView
-		*audience
-	}{view, a}}, nil
+	return p, nil
 }

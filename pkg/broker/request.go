@@ -113,6 +113,23 @@ func (b *Broker) Gather(ctx context.Context, role, subject string, data []byte) 
 	return b.ask(ctx, subject, data, gatherWait, members)
 }
 
+// GatherAll is Gather for when every member must have answered, within the time given: the error is ErrUnavailable when one
+// has not, or has refused. Members are counted anew each time, so that one that has gone is not waited for the next time.
+func (b *Broker) GatherAll(ctx context.Context, role, subject string, data []byte, wait time.Duration) ([][]byte, error) {
+	b.mu.Lock()
+	delete(b.roles, role)
+	b.mu.Unlock()
+	members, err := b.members(ctx, role)
+	if err != nil {
+		return nil, err
+	}
+	got, err := b.ask(ctx, subject, data, wait, members)
+	if err == nil && len(got) < members {
+		err = fmt.Errorf("ask %s: %w: %d of %d have answered", subject, ErrUnavailable, len(got), members)
+	}
+	return got, err
+}
+
 // members counts a role's members.
 func (b *Broker) members(ctx context.Context, role string) (int, error) {
 	b.mu.Lock()
@@ -138,7 +155,7 @@ func (b *Broker) members(ctx context.Context, role string) (int, error) {
 // maxMembers bounds the answers to one request.
 const maxMembers = 1024
 
-// ask gathers up to n answers to a request for as long as wait.
+// ask gathers up to n answers to a request for as long as wait. A refusal is no answer.
 func (b *Broker) ask(ctx context.Context, subject string, data []byte, wait time.Duration, n int) ([][]byte, error) {
 	inbox, answers := nats.NewInbox(), make(chan *nats.Msg, maxMembers)
 	sub, err := b.nc.ChanSubscribe(inbox, answers)
@@ -158,7 +175,9 @@ func (b *Broker) ask(ctx context.Context, subject string, data []byte, wait time
 			if m.Header.Get("Status") == "503" { // nobody is there
 				return nil, nil
 			}
-			got = append(got, m.Data)
+			if m.Header.Get(micro.ErrorHeader) == "" {
+				got = append(got, m.Data)
+			}
 		case <-ctx.Done():
 			return got, nil
 		}
