@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/RoaringBitmap/roaring/v2"
+
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/broker/brokertest"
 	"github.com/carillon-push/carillon/pkg/push"
@@ -219,4 +221,73 @@ func TestSlowClient(t *testing.T) {
 		t.Errorf("closed with %d", c)
 	}
 	w.nothing()
+}
+
+// audienceOf is an audience that a test hands to a dispatcher itself.
+func audienceOf(t *testing.T, place uint64, seq push.Seq, at time.Time, users ...uint32) broker.Message {
+	t.Helper()
+	data, err := wire.EncodeBitmap(roaring.BitmapOf(users...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return broker.Message{Subject: wire.AudienceSubject(testApp, 0, seq), Data: data, Seq: place, Time: at}
+}
+
+// revoke accepts the revocation of a push.
+func (g *gateway) revoke(seq push.Seq) push.Seq {
+	g.t.Helper()
+	data, err := wire.EncodePush(&push.Push{App: testApp, At: time.Now(), Lifetime: time.Hour, Revokes: seq})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	r, _, err := g.b.Publish(g.t.Context(), broker.Message{Subject: wire.RevocationSubject(testApp, seq), Data: data}.Once())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return push.Seq(r)
+}
+
+// Audiences that come together reach each session in order; a push that is revoked in the same batch, or has been since
+// its audience lay waiting, is not sent; and who was sent what is on record.
+func TestBatch(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	at := g.register("u", "v")
+	g.nothing()
+	u, v := g.login("u"), g.login("v")
+	both, mistake, foru, old, older := g.kept(), g.kept(), g.kept(), g.kept(), g.kept()
+	revocation := g.revoke(mistake)
+	g.revoke(old)
+	now, before := time.Now(), time.Now().Add(-time.Minute)
+	err := newDispatcher(g.Deliver).batch(t.Context(), []broker.Message{
+		audienceOf(t, 101, both, now, at["u"], at["v"]),
+		audienceOf(t, 102, mistake, now, at["u"], at["v"]),
+		audienceOf(t, 103, foru, now, at["u"], 999),
+		audienceOf(t, 104, old, before, at["u"], at["v"]),
+		audienceOf(t, 105, older, before, at["v"]),
+		audienceOf(t, 106, revocation, now, at["u"]),
+		{Subject: "audience.x", Seq: 107},
+		{Subject: wire.AudienceSubject(testApp, 7, 7), Seq: 108},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.expect(both, foru)
+	if f, err := u.read(); err != nil || f.Type != wire.FrameRevoke || f.Seq != mistake || f.Ack != revocation {
+		t.Errorf("got %+v, %v, want the revocation", f, err)
+	}
+	v.expect(both, older)
+	u.nothing()
+	v.nothing()
+	if err := g.publishReceipts(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for seq, want := range map[push.Seq][]uint32{both: {at["u"], at["v"]}, foru: {at["u"]}, older: {at["v"]}} {
+		if r, _ := g.receipt(seq); !r.Sent.Equals(roaring.BitmapOf(want...)) {
+			t.Errorf("push %d was sent to %v, want %v", seq, r.Sent, want)
+		}
+	}
+	if n := g.receipts(t); n != 3 {
+		t.Errorf("%d receipts, want one for each push that was sent", n)
+	}
 }

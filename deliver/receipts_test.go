@@ -23,12 +23,15 @@ func TestReceiptsArePublished(t *testing.T) {
 	accepted := time.Now()
 	kept, now := g.accept(testApp, accepted, time.Hour), g.accept(testApp, accepted, 0)
 	g.audience(kept, at["u"], at["v"])
-	g.audience(now, at["u"], at["v"])
+	place := g.audience(now, at["u"], at["v"])
 	u.expect(kept, now)
 	u.ack(wire.FrameAck, kept, now, kept)
 	u.ack(wire.FrameOpened, kept)
 	v.expect(kept, now)
 	v.ack(wire.FrameAck, kept)
+	if err := g.hub.handled.Await(t.Context(), place); err != nil {
+		t.Fatal(err)
+	}
 	if err := g.publishReceipts(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -39,12 +42,18 @@ func TestReceiptsArePublished(t *testing.T) {
 	if fmt.Sprint(r.Received.ToArray(), r.Opened.ToArray()) != fmt.Sprint([]uint32{at["u"], at["v"]}, []uint32{at["u"]}) {
 		t.Errorf("received %v, opened %v", r.Received, r.Opened)
 	}
+	if !r.Sent.IsEmpty() {
+		t.Errorf("who has acknowledged it is recorded as only sent: %v", r.Sent)
+	}
 	if want := expireOf(accepted, time.Hour); expire != want {
 		t.Errorf("expires %s, want %s", expire, want)
 	}
 	r, expire = g.receipt(now)
 	if !r.Received.Contains(at["u"]) || r.Received.GetCardinality() != 1 || !r.Opened.IsEmpty() || expire != "0" {
 		t.Errorf("online only: received %v, opened %v, expires %s", r.Received, r.Opened, expire)
+	}
+	if fmt.Sprint(r.Sent.ToArray()) != fmt.Sprint([]uint32{at["v"]}) {
+		t.Errorf("sent, and not acknowledged: %v", r.Sent)
 	}
 	if err := g.publishReceipts(t.Context()); err != nil || g.receipts(t) != 2 {
 		t.Errorf("with nothing new there are %d messages, %v", g.receipts(t), err)

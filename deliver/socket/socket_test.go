@@ -125,6 +125,7 @@ func serve(t testing.TB, opts ...option) *server {
 			t.Errorf("Run: %v", err)
 		}
 		s.http.Close()
+		_ = s.http.Config.Close() // the other listener, which closes without errors
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("Serve: %v", err)
 		}

@@ -1,0 +1,104 @@
+package deliver
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"github.com/carillon-push/carillon/pkg/directory"
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
+)
+
+// devicesOf waits until a user has so many devices, and gives them.
+func (g *gateway) devicesOf(local uint32, n int) []wire.Device {
+	g.t.Helper()
+	dir, ordinal := directory.New(g.b), g.b.Sharding().Ordinal(0, local)
+	for {
+		all, err := dir.Devices(g.t.Context(), testApp, ordinal)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		if len(all[ordinal]) == n {
+			return all[ordinal]
+		}
+		if err := g.t.Context().Err(); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+}
+
+func (p *phone) text(frame string) {
+	p.t.Helper()
+	p.send(ws.NewTextFrame([]byte(frame)))
+}
+
+func TestDevices(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	at := g.register("u", "v")
+	g.nothing()
+	q := query(t, "u")
+	q.Set("device", "my phone")
+	named, err := g.dial(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named.text(`{"t":"device","channel":"apns","token":"one"}`)
+	if d := g.devicesOf(at["u"], 1)[0]; d.ID != "my phone" || d.Channel != "apns" || d.Token != "one" || d.Platform != "iOS" {
+		t.Errorf("registered: %+v", d)
+	}
+	other := g.login("u")
+	other.text(`{"t":"device","channel":"fcm","token":"two"}`)
+	g.devicesOf(at["u"], 2)
+	// A token goes with whoever has it now.
+	v := g.login("v")
+	v.text(`{"t":"device","channel":"fcm","token":"two"}`)
+	g.devicesOf(at["v"], 1)
+	if d := g.devicesOf(at["u"], 1)[0]; d.Token != "one" {
+		t.Errorf("kept: %+v", d)
+	}
+	v.text(`{"t":"device","channel":"fcm","token":"two","remove":true}`)
+	g.devicesOf(at["v"], 0)
+	v.text(`{"t":"device","channel":"fcm","token":"three"}`)
+	g.devicesOf(at["v"], 1)
+	v.text(`{"t":"logout"}`)
+	g.devicesOf(at["v"], 0)
+	if c := v.code(); c != wire.CloseNormal {
+		t.Errorf("logout: %d", c)
+	}
+	named.text(`{"t":"logout"}`)
+	g.devicesOf(at["u"], 0)
+
+	for _, bad := range []string{
+		`{"t":"device"}`, `{"t":"device","channel":"apns"}`, `{"t":"device","channel":"APNS","token":"x"}`, `{"t":"device","channel":1,"token":"x"}`,
+		`{"t":"device","channel":"apns","token":"` + strings.Repeat("x", wire.MaxTokenLen+1) + `"}`,
+	} {
+		p := g.login("u")
+		p.text(bad)
+		if c := p.code(); c != wire.CloseBadFrame {
+			t.Errorf("%.60s: %d", bad, c)
+		}
+	}
+	for _, bad := range []string{"\x00", strings.Repeat("x", wire.MaxDeviceIDLen+1), "手机"} {
+		q.Set("device", bad)
+		if _, err := g.dial(q); err == nil || *err.(*refused) != (refused{403, 70402}) { //nolint:errorlint // dial wraps nothing
+			t.Errorf("device %.20q: %v", bad, err)
+		}
+	}
+}
+
+// What clients register is bounded; one more is dropped and counted.
+func TestRegistrationsAreBounded(t *testing.T) {
+	t.Parallel()
+	x, _, _ := crowd(t, 0)
+	d := x.d
+	v := newDevices(d)
+	for range maxRegistrations + 3 {
+		v.add(registration{app: testApp, ordinal: push.Ordinal(1)})
+	}
+	if n := valueOf(t, d.metrics.devices.WithLabelValues(deviceDropped)); n != 3 {
+		t.Errorf("%v are counted as dropped, want 3", n)
+	}
+}
