@@ -48,9 +48,9 @@ type Config struct {
 	Socket socket.Config
 	// PerAccount is how many sessions one account may have here; a further one ends the oldest with 4005.
 	PerAccount int
-	// Connects is how many logins a second this process takes; a further one is refused with 429. A second's worth may come
+	// Logins is how many logins a second this process takes; a further one is refused with 429. A second's worth may come
 	// at once.
-	Connects int
+	Logins int
 	// Max is how many sessions this process takes, those included that are logging in; a further one is refused with 429.
 	Max int
 	// Receipts is how often acknowledgements are published.
@@ -61,7 +61,7 @@ type Config struct {
 
 // Default has no apps.
 func Default() Config {
-	return Config{Socket: socket.Default(), PerAccount: 10, Connects: 10_000, Max: 1_000_000, Receipts: time.Second, Drain: 5 * time.Second}
+	return Config{Socket: socket.Default(), PerAccount: 10, Logins: 10_000, Max: 1_000_000, Receipts: time.Second, Drain: 5 * time.Second}
 }
 
 // Validate says what is wrong, in sentences.
@@ -70,8 +70,8 @@ func (c Config) Validate() error {
 	if c.PerAccount < 1 {
 		errs = append(errs, fmt.Errorf("an account must be allowed at least one session, not %d", c.PerAccount))
 	}
-	if c.Connects < 1 {
-		errs = append(errs, fmt.Errorf("the gateway must be allowed at least one login a second, not %d", c.Connects))
+	if c.Logins < 1 {
+		errs = append(errs, fmt.Errorf("the gateway must be allowed at least one login a second, not %d", c.Logins))
 	}
 	if c.Max < 1 {
 		errs = append(errs, fmt.Errorf("the gateway must be allowed at least one session, not %d", c.Max))
@@ -87,19 +87,19 @@ func (c Config) Validate() error {
 
 // Deliver is one gateway.
 type Deliver struct {
-	cfg      Config
-	b        *broker.Broker
-	dir      *directory.Directory
-	log      *slog.Logger
-	metrics  *metrics
-	apps     atomic.Pointer[map[push.AppID]App]
-	poller   *socket.Poller
-	hub      *hub
-	pushes   *pushes
-	devices  *devices
-	connects *rate.Limiter
-	live     chan struct{} // closed when live audiences are heard
-	taken    atomic.Int64  // sessions, those included that are logging in or closing
+	cfg     Config
+	b       *broker.Broker
+	dir     *directory.Directory
+	log     *slog.Logger
+	metrics *metrics
+	apps    atomic.Pointer[map[push.AppID]App]
+	poller  *socket.Poller
+	hub     *hub
+	pushes  *pushes
+	devices *devices
+	logins  *rate.Limiter
+	live    chan struct{} // closed when live audiences are heard
+	taken   atomic.Int64  // sessions, those included that are logging in or closing
 }
 
 // New makes a gateway that takes sessions once Run has begun.
@@ -113,7 +113,7 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 	}
 	d := &Deliver{
 		cfg: cfg, b: b, dir: directory.New(b), log: log.With("component", "deliver"),
-		poller: poller, live: make(chan struct{}), connects: rate.NewLimiter(rate.Limit(cfg.Connects), cfg.Connects),
+		poller: poller, live: make(chan struct{}), logins: rate.NewLimiter(rate.Limit(cfg.Logins), cfg.Logins),
 	}
 	d.devices = newDevices(d)
 	d.hub = newHub(d)

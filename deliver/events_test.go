@@ -256,9 +256,9 @@ func TestPreflight(t *testing.T) {
 }
 
 // Logins that come too fast are refused before they cost anything.
-func TestConnectsPerSecond(t *testing.T) {
+func TestLoginsPerSecond(t *testing.T) {
 	t.Parallel()
-	g := start(t, func(c *Config) { c.Connects = 1 })
+	g := start(t, func(c *Config) { c.Logins = 1 })
 	g.nothing()
 	g.login("u")
 	refusals := 0

@@ -76,7 +76,7 @@ func (d *Deliver) login(w http.ResponseWriter, r *http.Request, t transport, see
 
 // admit takes one of the places for sessions, which taken counts; there is an error when none is left, or they come too fast.
 func (d *Deliver) admit() error {
-	if !d.connects.Allow() {
+	if !d.logins.Allow() {
 		return &refusal{http.StatusTooManyRequests, 60007, "too many clients connect at once, try again"}
 	}
 	if d.taken.Add(1) > int64(d.cfg.Max) {

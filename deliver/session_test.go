@@ -62,7 +62,9 @@ func (s *sockets) pair(owner socket.Owner) (*socket.Conn, net.Conn, error) {
 }
 
 // frameOf is a frame whose one byte names the push.
-func frameOf(seq push.Seq) *socket.Frame { return socket.NewFrame("push", uint64(seq), []byte{byte(seq)}) }
+func frameOf(seq push.Seq) *socket.Frame {
+	return socket.NewFrame("push", uint64(seq), []byte{byte(seq)})
+}
 
 // knownOf is a push to online users with that frame.
 func knownOf(seq push.Seq) *known { return &known{app: testApp, seq: seq, frame: frameOf(seq)} }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -75,7 +76,7 @@ func serve(t testing.TB, opts ...option) *server {
 	}
 	s := &server{Poller: p, adopted: make(chan *recorder, 1024)}
 	p.now = s.clock.Load
-	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		take, protocol := Upgrade, WebSocket
 		if r.URL.Path == "/events" {
 			take, protocol = Stream, EventStream
@@ -104,6 +105,8 @@ func serve(t testing.TB, opts ...option) *server {
 		}
 		s.adopted <- rec
 	}))
+	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that break TLS
+	s.http.Start()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

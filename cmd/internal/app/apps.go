@@ -97,7 +97,8 @@ func deliverConfig(c *config.Config) deliver.Config {
 	cfg := deliver.Default()
 	s := c.Sessions
 	cfg.Socket.Heartbeat, cfg.Socket.QueueLimit, cfg.Socket.FrameLimit = s.Heartbeat, s.Queue, s.FrameLimit
-	cfg.PerAccount, cfg.Max, cfg.Drain, cfg.Receipts = s.PerAccount, s.Max, s.Drain, c.Receipts.Interval
+	cfg.PerAccount, cfg.Max, cfg.Logins = s.PerAccount, s.Max, s.LoginsPerSecond
+	cfg.Drain, cfg.Receipts = s.Drain, c.Receipts.Interval
 	cfg.Apps = deliverApps(c.Apps)
 	return cfg
 }

@@ -58,6 +58,7 @@ type Sessions struct {
 	Max              int           `mapstructure:"max"`
 	Queue            int           `mapstructure:"queue"`
 	FrameLimit       int           `mapstructure:"frame_limit"`
+	LoginsPerSecond  int           `mapstructure:"logins_per_second"`
 	HandshakeTimeout time.Duration `mapstructure:"handshake_timeout"`
 	MaxHandshakes    int           `mapstructure:"max_handshakes"`
 	Drain            time.Duration `mapstructure:"drain"`
