@@ -53,7 +53,7 @@ var confined = []struct {
 	{library: "github.com/nats-io/nats.go", rooms: []string{"pkg/broker"}},
 	{library: "github.com/synadia-io/orbit.go", rooms: []string{"pkg/broker"}},
 	{library: "github.com/nats-io/nats-server", rooms: []string{"pkg/broker", "cmd/internal/app/apptest", "bench"}, tests: true},
-	{library: "github.com/RoaringBitmap/roaring", rooms: []string{"pkg/wire", "matcher", "deliver", "offline", "bench"}},
+	{library: "github.com/RoaringBitmap/roaring", rooms: []string{"pkg/wire", "ingest", "matcher", "deliver", "offline", "bench"}},
 }
 
 // nameless are names of packages that say nothing about what is in them.
