@@ -169,6 +169,12 @@ func fromRaw(raw *jetstream.RawStreamMsg, err error, what string) (*Message, err
 // maxLastOf is how many subjects the broker answers in one request.
 const maxLastOf = 1024
 
+// headerPending of an answer to LastOf says how many more the broker has for it.
+const headerPending = "Nats-Num-Pending"
+
+// errPartial is returned by LastOf when the broker's answer broke off.
+var errPartial = errors.New("the broker's answer broke off, try again")
+
 // LastOf reads the last messages of several subjects, by subject; a subject without one is absent.
 func (b *Broker) LastOf(ctx context.Context, stream string, subjects []string) (map[string]*Message, error) {
 	found := make(map[string]*Message, len(subjects))
@@ -185,18 +191,25 @@ func (b *Broker) LastOf(ctx context.Context, stream string, subjects []string) (
 	}
 	for len(subjects) > 0 {
 		n := min(len(subjects), maxLastOf)
+		had := len(found)
 		msgs, err := jetstreamext.GetLastMsgsFor(ctx, b.in, stream, subjects[:n])
 		if err != nil {
 			return nil, fmt.Errorf("read %d subjects of %s: %w", n, stream, err)
 		}
+		whole := false // the client ends an answer that is late, or longer than the broker sends, without an error
 		for raw, err := range msgs {
 			if errors.Is(err, jetstreamext.ErrNoMessages) {
+				whole = len(found) == had
 				break
 			}
 			if err != nil {
 				return nil, fmt.Errorf("read %d subjects of %s: %w", n, stream, err)
 			}
 			found[raw.Subject] = &Message{Subject: raw.Subject, Data: raw.Data, Header: header(raw.Header), Seq: raw.Sequence, Time: raw.Time}
+			whole = raw.Header.Get(headerPending) == "0"
+		}
+		if !whole {
+			return nil, fmt.Errorf("read %d subjects of %s: %w", n, stream, errPartial)
 		}
 		subjects = subjects[n:]
 	}

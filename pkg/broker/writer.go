@@ -38,7 +38,7 @@ type writer struct {
 
 // Write puts messages into one stream that takes batches, all or none, and gives their sequences. Concurrent writes share
 // a commit and its fsync. The error is ErrConflict when a message's Expect does not hold; after any other error the
-// outcome is unknown, and the caller reads again before it repeats. A unit has at most 1,000 messages, without ID or TTL,
+// outcome is unknown, and the caller reads again before it repeats. A unit has at most 1,000 messages, without ID,
 // and no subject twice.
 func (b *Broker) Write(stream string, msgs ...Message) (seqs []uint64, err error) {
 	if len(msgs) == 0 {
