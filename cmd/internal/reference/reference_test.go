@@ -171,6 +171,7 @@ func streams(b *bytes.Buffer) {
 	}
 	row(wire.Accounts(1))
 	row(wire.Users(1, 0))
+	row(wire.Devices(1))
 	for _, s := range wire.Fixed(config.Default().Retention.Pushes) {
 		row(s)
 	}
