@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/carillon-push/carillon/deliver/socket"
@@ -32,7 +33,10 @@ type user struct {
 
 // authenticate checks everything that the URL says.
 func (d *Deliver) authenticate(r *http.Request) (u user, err error) {
-	q := r.URL.Query()
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return u, &refusal{http.StatusBadRequest, 60002, "the URL's parameters cannot be parsed"}
+	}
 	app, err := push.ParseAppID(q.Get("sdkappid"))
 	if err != nil {
 		return u, &refusal{http.StatusForbidden, 60012, err.Error()}

@@ -2,6 +2,8 @@ package socket
 
 import (
 	"bufio"
+	"bytes"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -38,15 +40,17 @@ func clientFrame(last bool, reserved, op byte, payload string) []byte {
 	default:
 		b = binary.BigEndian.AppendUint64(append(b, first, 0x80|127), uint64(n))
 	}
-	key := [4]byte{0x37, 0xfa, 0x21, 0x3d}
-	b = append(b, key[:]...)
+	b = append(b, maskingKeys[:4]...)
 	at := len(b)
 	b = append(b, payload...)
-	for i := range len(payload) {
-		b[at+i] ^= key[i%4]
+	for rest := b[at:]; len(rest) > 0; {
+		rest = rest[subtle.XORBytes(rest, rest, maskingKeys):]
 	}
 	return b
 }
+
+// maskingKeys are the same key again and again, so that much is masked at once.
+var maskingKeys = bytes.Repeat([]byte{0x37, 0xfa, 0x21, 0x3d}, 1<<10)
 
 // The frames that most cases are made of.
 func textOf(s string) []byte      { return clientFrame(true, 0, opText, s) }

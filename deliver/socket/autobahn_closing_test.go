@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// closeCases are section 7, and section 10 is behind it. Who closes with a code is answered with it, who closes without one
-// without one.
+// closeCases are section 7. Who closes with a code is answered with it, who closes without one without one.
 func closeCases() []autobahnCase {
 	normal := codeOf(1000)
 	bye := closeOf(normal)

@@ -34,7 +34,7 @@ func limitCases() (all []autobahnCase) {
 	twins(1, "%.0s", []int{64 * kib, 256 * kib, mib, 4 * mib, 8 * mib, 16 * mib}, func(n int) int { return n },
 		func(op byte, body string, _ int) [][]byte { return pieces(clientFrame(true, 0, op, body)) })
 	twins(3, " in fragments of %s", []int{64, 256, kib, 4 * kib, 16 * kib, 64 * kib, 256 * kib, mib, 4 * mib}, fixed(4*mib),
-		func(op byte, body string, n int) [][]byte { return fragmented(op, body, n) })
+		func(op byte, body string, n int) [][]byte { return chopped(concat(fragmented(op, body, n)...), 64*kib) })
 	twins(5, " in writes of %s", []int{64, 128, 256, 512, kib, 2 * kib}, fixed(64*kib),
 		func(op byte, body string, n int) [][]byte { return chopped(clientFrame(true, 0, op, body), n) })
 	for i, n := range []int{0, 16, 64, 256, kib, 4 * kib} {

@@ -16,8 +16,8 @@ type Config struct {
 	QueueLimit int
 	// FrameLimit is the longest text message taken from a client, in bytes, over all its fragments.
 	FrameLimit int
-	// Heartbeat is how often a connection is pinged, in whole seconds; one that was silent for two is dropped
-	// when its turn for the next comes.
+	// Heartbeat is how often a connection is pinged, in whole seconds; one that was silent for two is dropped when its turn for
+	// the next comes. That of an event stream is dropped by the kernel when nobody acknowledges its comments for two.
 	Heartbeat time.Duration
 	// SendBuffer is SO_SNDBUF in bytes. Left alone the kernel lets it grow to megabytes, and a client that stopped reading
 	// swallows thousands of pushes before anybody notices.

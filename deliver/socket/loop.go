@@ -114,7 +114,7 @@ func (l *loop) read(c *Conn) {
 		if n > 0 {
 			c.seen.Store(l.now)
 		}
-		if c.protocol == EventStream || !c.isOpen() {
+		if !c.isOpen() || c.protocol == EventStream {
 			c.in = nil // such a client has nothing to say, nor what comes behind a close
 		} else if n > 0 || kept > 0 {
 			l.take(c, l.buf[:kept+n])

@@ -1,23 +1,5 @@
 package socket
 
-// output is what stands between a connection and its socket: frames that wait while the socket is full, and TLS. A plain
-// connection has none as long as its socket takes everything.
-type output struct {
-	queue
-	secure *secure // nil without TLS
-}
-
-// waiting is how many bytes the socket has not taken yet.
-func (o *output) waiting() int {
-	switch {
-	case o == nil:
-		return 0
-	case o.secure == nil:
-		return o.size
-	}
-	return o.size + len(o.secure.tail)
-}
-
 // queue is what waits for a full socket: shared frames, the first of them perhaps partly sent.
 type queue struct {
 	frames   []*Frame

@@ -62,7 +62,12 @@ type Sessions struct {
 	HandshakeTimeout time.Duration `mapstructure:"handshake_timeout"`
 	MaxHandshakes    int           `mapstructure:"max_handshakes"`
 	Drain            time.Duration `mapstructure:"drain"`
+	TLSCert          string        `mapstructure:"tls_cert"`
+	TLSKey           string        `mapstructure:"tls_key"`
 }
+
+// TLS says whether sessions are served over TLS.
+func (s Sessions) TLS() bool { return s.TLSCert != "" }
 
 // Admin is the side of who runs the service.
 type Admin struct {

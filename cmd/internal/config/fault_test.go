@@ -46,6 +46,8 @@ func TestFaults(t *testing.T) {
 		{file: "http: {cors_origins: '*, https://a.example'}", want: `http.cors_origins in carillon.yaml: "*" is not an origin such as https://console.example or http://localhost:3000, nor * alone`},
 		{file: "http: {tls_cert: a.pem}", want: `http.tls_key in the defaults: it is empty, and http.tls_cert is not; HTTPS needs both`},
 		{file: "http: {tls_key: a.key}", want: `http.tls_cert in the defaults: it is empty, and http.tls_key is not; HTTPS needs both`},
+		{file: "sessions: {tls_cert: a.pem}", want: `sessions.tls_key in the defaults: it is empty, and sessions.tls_cert is not; TLS needs both`},
+		{file: "sessions: {tls_key: a.key}", want: `sessions.tls_cert in the defaults: it is empty, and sessions.tls_key is not; TLS needs both`},
 		{file: "admin: {listen: '127.0.0.1:8081'}", want: `admin.listen in carillon.yaml: "127.0.0.1:8081" is taken by another listener; it needs an address of its own`},
 		{file: "log: {access: some}", want: `log.access in carillon.yaml: "some" is not one of all, failures, off`},
 		{file: "log: {level: loud}", want: `log.level in carillon.yaml: "loud" is not one of debug, info, warn, error`},

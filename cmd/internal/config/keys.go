@@ -46,11 +46,13 @@ var keys = []Key{
 	{"sessions.per_account", 10, "Sessions of one account. One more closes the oldest with code 4005.", between(1, 10_000)},
 	{"sessions.max", 1_000_000, "Sessions of this process. One more is refused.", between(1, 100_000_000)},
 	{"sessions.queue", 256 << 10, "Bytes that may wait for a session that reads slowly. More closes it with code 4003.", between(4<<10, 64<<20)},
-	{"sessions.frame_limit", 8 << 10, "Bytes of one message from a client. A larger one closes the session with code 4004.", between(256, 1<<20)},
+	{"sessions.frame_limit", 8 << 10, "Bytes of one message from a client. A larger one closes the session with code 4004.", between(256, 64<<10)},
 	{"sessions.logins_per_second", 10_000, "Logins a second that one process takes. One more is refused with HTTP 429; its client tries again.", between(1, 1_000_000)},
 	{"sessions.handshake_timeout", 10 * time.Second, "The time within which a session's HTTP request must have arrived.", durations(100*time.Millisecond, time.Hour)},
 	{"sessions.max_handshakes", 16384, "Connections at a time that are not sessions yet. One more is closed at once.", between(1, 1_000_000)},
 	{"sessions.drain", 5 * time.Second, "The time over which a process that stops closes its sessions, with code 1001, so that they do not all come back at once.", durations(0, time.Hour)},
+	{"sessions.tls_cert", "", "The path of the certificate for sessions over TLS, in PEM, with those between it and the root. It is read again when it changes. Empty: no TLS.", nil},
+	{"sessions.tls_key", "", "The path of the certificate's key, in PEM. It is read again when it changes.", nil},
 
 	{"admin.listen", "", "The address of /healthz, /readyz, /metrics and /debug/pprof, which others must not reach. Empty: they are at http.listen, without /debug/pprof.", optional(address)},
 

@@ -24,12 +24,8 @@ func (c *Config) contradictions() (faults Faults) {
 	if fixedPort(c.Admin.Listen) && (c.Admin.Listen == c.HTTP.Listen || c.Admin.Listen == c.Sessions.Listen) {
 		faults.add("admin.listen", "%q is taken by another listener; it needs an address of its own", c.Admin.Listen)
 	}
-	switch {
-	case c.HTTP.TLSCert != "" && c.HTTP.TLSKey == "":
-		faults.add("http.tls_key", "it is empty, and http.tls_cert is not; HTTPS needs both")
-	case c.HTTP.TLSCert == "" && c.HTTP.TLSKey != "":
-		faults.add("http.tls_cert", "it is empty, and http.tls_key is not; HTTPS needs both")
-	}
+	faults.half("http", "HTTPS", c.HTTP.TLSCert, c.HTTP.TLSKey)
+	faults.half("sessions", "TLS", c.Sessions.TLSCert, c.Sessions.TLSKey)
 	if c.NATS.Embedded() {
 		if c.NATS.Credentials != "" {
 			faults.add("nats.credentials", "they are for the servers of nats.url, which is empty; the embedded broker asks for none")
@@ -46,6 +42,16 @@ func (c *Config) contradictions() (faults Faults) {
 		faults.add("nats.store_limit", "%d is for the embedded broker, and nats.url names another; set the limit there", c.NATS.StoreLimit)
 	}
 	return faults
+}
+
+// half adds a fault when a section has a certificate without its key, or the other way round.
+func (f *Faults) half(section, what, cert, key string) {
+	switch {
+	case cert != "" && key == "":
+		f.add(section+".tls_key", "it is empty, and %s.tls_cert is not; %s needs both", section, what)
+	case cert == "" && key != "":
+		f.add(section+".tls_cert", "it is empty, and %s.tls_key is not; %s needs both", section, what)
+	}
 }
 
 // fixedPort says whether two listeners on the address would collide: port 0 is another one each time.
