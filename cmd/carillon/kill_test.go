@@ -186,11 +186,13 @@ func listenFor(t *testing.T, url, key, account string, want map[string]bool) map
 			cancel()
 		}
 	}
-	session := client.Session{
-		URL: url, App: 1400000001, Account: account, UserSig: sig,
-		OnHello: func(n int) {
-			pending = n
-			enough()
+	session := &client.Session{
+		URLs: []string{url}, App: 1400000001, Account: account, UserSig: sig,
+		OnState: func(state client.State) {
+			if open, ok := state.(client.Open); ok {
+				pending = open.Pending
+				enough()
+			}
 		},
 		OnPush: func(p client.Push) {
 			text := textOf(t, p)

@@ -40,28 +40,32 @@ The key of the app is taken from the configuration, or from the development app'
 		if url == "" {
 			url = "ws://" + cfg.Sessions.Listen
 		}
-		sig, err := usersig.Sign(a.Key, a.SDKAppID, account, time.Now(), 7*24*time.Hour, nil)
-		if err != nil {
-			return err
-		}
 		out := c.OutOrStdout()
-		err = client.Session{
-			URL: url, App: a.SDKAppID, Account: account, UserSig: sig, Platform: "Linux",
-			OnHello: func(pending int) {
-				fmt.Fprintf(out, "%s listening as %s at %s, %d pending\n", clock(time.Now()), account, url, pending)
+		session := &client.Session{
+			URLs: []string{url}, App: a.SDKAppID, Account: account, Platform: "Linux",
+			Sig: func(context.Context) (string, error) {
+				return usersig.Sign(a.Key, a.SDKAppID, account, time.Now(), time.Hour, nil)
 			},
 			OnPush: func(p client.Push) {
 				late := time.Since(p.At).Round(time.Millisecond)
 				fmt.Fprintf(out, "%s push %s from %s, %s after it was accepted: %s\n", clock(time.Now()), p.ID, p.From, late, p.Body)
 			},
-			OnDown: func(err error, pause time.Duration) {
-				fmt.Fprintf(out, "%s disconnected (%v), trying again in %s\n", clock(time.Now()), err, pause.Round(time.Millisecond))
+			OnRevoke: func(r client.Revoke) {
+				fmt.Fprintf(out, "%s push %s was revoked\n", clock(time.Now()), r.ID)
 			},
-		}.Listen(c.Context())
-		if errors.Is(err, context.Canceled) {
-			return nil
+			OnState: func(state client.State) {
+				switch state := state.(type) {
+				case client.Open:
+					fmt.Fprintf(out, "%s listening as %s at %s, %d pending\n", clock(time.Now()), account, url, state.Pending)
+				case client.Waiting:
+					fmt.Fprintf(out, "%s disconnected (%v), trying again in %s\n", clock(time.Now()), state.Err, state.Pause.Round(time.Millisecond))
+				}
+			},
 		}
-		return err
+		if err := session.Listen(c.Context()); !errors.Is(err, context.Canceled) {
+			return err
+		}
+		return nil
 	}
 	return c
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/carillon-push/carillon/cmd/internal/app"
@@ -42,20 +43,24 @@ func selfTestPush(ctx context.Context, a *app.App, of config.App, out io.Writer)
 
 	arrived, listening := make(chan client.Push, 1), make(chan struct{})
 	ended := make(chan error, 1)
+	var begun sync.Once // a session that is lost and opened again changes nothing
 	sig, err := usersig.Sign(of.Key, of.SDKAppID, selfTestAccount, time.Now(), time.Hour, nil)
 	if err != nil {
 		return err
 	}
 	session, stop := context.WithCancel(ctx)
 	defer stop()
-	go func() {
-		ended <- client.Session{
-			URL: a.SessionsURL(), App: of.SDKAppID, Account: selfTestAccount, UserSig: sig,
-			OnHello: func(int) { close(listening) },
-			OnPush:  func(p client.Push) { arrived <- p },
-			Gather:  time.Millisecond,
-		}.Listen(session)
-	}()
+	listener := &client.Session{
+		URLs: []string{a.SessionsURL()}, App: of.SDKAppID, Account: selfTestAccount, UserSig: sig,
+		OnState: func(state client.State) {
+			if _, open := state.(client.Open); open {
+				begun.Do(func() { close(listening) })
+			}
+		},
+		OnPush: func(p client.Push) { arrived <- p },
+		Gather: time.Millisecond,
+	}
+	go func() { ended <- listener.Listen(session) }()
 	if err := await(ctx, listening, ended); err != nil {
 		return fmt.Errorf("log in: %w", err)
 	}

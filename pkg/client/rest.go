@@ -1,4 +1,3 @@
-// Package client is the Go SDK: REST for operators (REST), and sessions for an app's users (Listen).
 package client
 
 import (
@@ -12,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,9 +19,9 @@ import (
 	"github.com/carillon-push/carillon/pkg/usersig"
 )
 
-// REST calls the service as an operator's server does. Its methods are safe for concurrent use.
+// REST calls the service as an operator's server does. Its methods are safe for concurrent use. None of them tries again.
 type REST struct {
-	// URL is the service's base, such as http://127.0.0.1:8080.
+	// URL is the service's base, such as https://push.example.com.
 	URL string
 	App push.AppID
 	// Admin is the account that calls, and Key signs for it.
@@ -34,15 +34,22 @@ type REST struct {
 	until time.Time // the signature is made anew from here on
 }
 
-// Error is an answer whose ActionStatus is FAIL.
+// Error is a refusal of the service: an answer whose ActionStatus is FAIL, or of the native interface a problem.
 type Error struct {
 	Command string
-	// Code and Info are ErrorCode and ErrorInfo of the contract.
+	// Code and Info are ErrorCode and ErrorInfo of the contract; of the native interface the HTTP status and the detail.
 	Code int
 	Info string
+	// Problem is the native interface's stable code, such as "no_such_push"; empty in the contract's answers.
+	Problem string
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("%s: %d: %s", e.Command, e.Code, e.Info) }
+func (e *Error) Error() string {
+	if e.Problem != "" {
+		return fmt.Sprintf("%s: HTTP %d: %s: %s", e.Command, e.Code, e.Problem, e.Info)
+	}
+	return fmt.Sprintf("%s: %d: %s", e.Command, e.Code, e.Info)
+}
 
 const (
 	sigLife   = time.Hour
@@ -57,31 +64,10 @@ func (c *REST) Call(ctx context.Context, command string, body, answer any) error
 	if err != nil {
 		return fmt.Errorf("%s: lay out the body: %w", command, err)
 	}
-	sig, err := c.signature()
+	q := url.Values{"random": {strconv.FormatUint(uint64(rand.Uint32()), 10)}, "contenttype": {"json"}}
+	status, raw, err := c.do(ctx, http.MethodPost, "/v4/"+command, q, data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", command, err)
-	}
-	q := url.Values{
-		"sdkappid": {c.App.String()}, "identifier": {c.Admin}, "usersig": {sig},
-		"random": {strconv.FormatUint(uint64(rand.Uint32()), 10)}, "contenttype": {"json"},
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL+"/v4/"+command+"?"+q.Encode(), bytes.NewReader(data))
-	if err != nil {
-		return fmt.Errorf("%s: %w", command, err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	hc := c.HTTP
-	if hc == nil {
-		hc = http.DefaultClient
-	}
-	resp, err := hc.Do(req)
-	if err != nil {
-		return fmt.Errorf("%s: %w", command, withoutURL(err))
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("%s: read the answer: %w", command, err)
 	}
 	var head struct {
 		ActionStatus string
@@ -89,10 +75,10 @@ func (c *REST) Call(ctx context.Context, command string, body, answer any) error
 		ErrorCode    int
 	}
 	if err := json.Unmarshal(raw, &head); err != nil {
-		return fmt.Errorf("%s: HTTP %d with an answer that is not JSON", command, resp.StatusCode)
+		return fmt.Errorf("%s: HTTP %d with an answer that is not JSON", command, status)
 	}
 	if head.ActionStatus != "OK" {
-		return &Error{command, head.ErrorCode, head.ErrorInfo}
+		return &Error{Command: command, Code: head.ErrorCode, Info: head.ErrorInfo}
 	}
 	if answer != nil {
 		if err := json.Unmarshal(raw, answer); err != nil {
@@ -102,11 +88,43 @@ func (c *REST) Call(ctx context.Context, command string, body, answer any) error
 	return nil
 }
 
-// Push posts im_push and gives the TaskId.
+// Push posts im_push with a Message, or with anything else whose JSON is of that form, and gives the TaskId. Once it has
+// returned without an error, the push is not lost.
 func (c *REST) Push(ctx context.Context, body any) (push.TaskID, error) {
 	var answer struct{ TaskId push.TaskID } //nolint:revive // the contract's spelling
 	err := c.Call(ctx, "all_member_push/im_push", body, &answer)
 	return answer.TaskId, err
+}
+
+// do makes one request, signed, and gives the status and the body of its answer. No error shows the signature.
+func (c *REST) do(ctx context.Context, method, path string, q url.Values, body []byte) (status int, answer []byte, err error) {
+	sig, err := c.signature()
+	if err != nil {
+		return 0, nil, err
+	}
+	for name, value := range map[string]string{"sdkappid": c.App.String(), "identifier": c.Admin, "usersig": sig} {
+		q.Set(name, value)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(c.URL, "/")+path+"?"+q.Encode(), bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, withoutURL(err)
+	}
+	if len(body) > 0 {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := withoutRedirects(c.HTTP).Do(req)
+	if err != nil {
+		return 0, nil, withoutURL(err)
+	}
+	defer resp.Body.Close()
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err == nil && len(answer) > maxAnswer {
+		err = fmt.Errorf("it is longer than %d bytes", maxAnswer)
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("read the answer: %w", err)
+	}
+	return resp.StatusCode, answer, nil
 }
 
 // signature of the admin, made anew before it expires.
@@ -123,6 +141,20 @@ func (c *REST) signature() (string, error) {
 	}
 	c.sig, c.until = sig, now.Add(sigLife-sigMargin)
 	return sig, nil
+}
+
+// withoutRedirects is a client that follows no redirect, unless it says by itself which: they would give the signature,
+// which is in the URL, to whomever they name. The one given is left as it is; nil stands for http.DefaultClient.
+func withoutRedirects(c *http.Client) *http.Client {
+	if c == nil {
+		c = http.DefaultClient
+	}
+	if c.CheckRedirect != nil {
+		return c
+	}
+	mine := *c
+	mine.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &mine
 }
 
 // withoutURL takes the URL out of an HTTP client's error: it holds the signature.

@@ -2,274 +2,253 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/coder/websocket"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
-// Session says who listens, and where.
+// Session keeps a user logged in, as long as Listen runs. Its fields are set before Listen and left alone after; its methods
+// are safe for concurrent use.
+//
+// The callbacks are called in the order of what happened, never two at a time, and not after Listen has returned. They may
+// call the Session's methods, but not Listen.
 type Session struct {
-	// URL is the sessions' base, such as ws://127.0.0.1:8081.
-	URL     string
-	App     push.AppID
+	// URLs are the bases of the sessions, such as wss://push.example.com: one or more, of which each connection takes one at
+	// random, though not the last one if there are others.
+	URLs []string
+	App  push.AppID
+	// Account is the user. A first login creates the account.
 	Account string
+	// UserSig is the account's signature, which the app's own server makes.
 	UserSig string
-	// Platform is one of the contract's; empty for Web.
+	// Sig, when set, is asked for the signature at each connection instead, so that one that has expired is replaced. Its
+	// error is waited out like a lost connection, unless it is a *Refused.
+	Sig func(ctx context.Context) (string, error)
+	// Platform is Web, Android, iOS, iPad, Windows, Mac or Linux; empty for Web.
 	Platform string
+	// Device is this installation's own name for itself, the same at each start: a registration takes the place of its
+	// earlier one. 1 to 128 printable ASCII characters; empty when it has none.
+	Device string
 
-	// OnPush is called for each push, in order, one at a time; the push is acknowledged when it returns.
+	// OnPush is called for each push, and must be set. The push is acknowledged when it returns. While it runs, up to
+	// 64 more are read; beyond that the service's writes wait, and it ends a session that it cannot write to.
 	OnPush func(Push)
-	// OnHello, when set, is called when a session has begun, with the number of pushes that were kept.
-	OnHello func(pending int)
-	// OnDown, when set, is called when a session has ended and another will be tried after the pause.
-	OnDown func(err error, pause time.Duration)
-	// Gather is how long acknowledgements may wait for others; zero for a second.
+	// OnRevoke, when set, is called for each push that was cancelled.
+	OnRevoke func(Revoke)
+	// OnState, when set, is told what becomes of the session.
+	OnState func(State)
+
+	// Gather is how long acknowledgements may wait for others, up to a second; zero for a second.
 	Gather time.Duration
-	// HTTP is the client for the handshake; nil for http.DefaultClient.
+	// HTTP makes the connections; nil for http.DefaultClient. Its transport is where TLS is configured.
 	HTTP *http.Client
-}
 
-// Push is one message for this user.
-type Push struct {
-	ID   push.TaskID
-	Seq  push.Seq
-	From string
-	At   time.Time
-	// Expire is zero for a push to online users only.
-	Expire time.Time
-	// Body is the array of message elements as it was sent.
-	Body json.RawMessage
-}
+	listening atomic.Bool
+	counts    counts
+	out       outbox
 
-// Refused is returned by Listen when the service will not have this session: its code says why, and trying again is of no
-// use.
-type Refused struct {
-	Status int // of HTTP, 0 when the session was closed after it had begun
-	Code   int // the contract's, or a close code
-	Info   string
-}
-
-func (r *Refused) Error() string {
-	return fmt.Sprintf("the session was refused: %d: %s", r.Code, r.Info)
+	// Of the goroutine in Listen.
+	shown   *simplelru.LRU[push.Seq, struct{}]
+	expired string // the signature that the service found expired
 }
 
 const (
-	firstPause = 200 * time.Millisecond
-	maxPause   = 30 * time.Second
-	maxMessage = 1 << 20 // bytes of one frame
-	remembered = 4096    // sequences, to recognise a push that comes again
-	sendWait   = 5 * time.Second
+	// remembered is how many sequences are known again: more than the contract's quota of pushes in a week, several times.
+	remembered = 4096
+	maxGather  = time.Second
 )
 
-// Listen keeps a session up until ctx ends or the service refuses it, reconnecting after a pause that grows and is random.
-// A push that comes again is dropped, so that OnPush sees each once. Acknowledgements are gathered.
-func (s Session) Listen(ctx context.Context) error {
-	if s.Gather <= 0 {
-		s.Gather = time.Second
+// Listen keeps a session up until ctx ends (it returns ctx's error), until the user has logged out (nil), or until the
+// service refuses the session (a *Refused). When the connection is lost it comes back after a pause. At ctx's end it waits
+// for the callback that runs, sends the last acknowledgements, and takes a few seconds at most.
+//
+// Listen may be called again after it has returned: the Session knows what it has shown.
+func (s *Session) Listen(ctx context.Context) error {
+	if err := s.check(); err != nil {
+		return err
 	}
-	l := listener{Session: s, seen: map[push.Seq]bool{}}
-	pause := firstPause
-	for {
-		began, err := l.once(ctx)
-		var refused *Refused
-		if errors.As(err, &refused) {
-			return err
+	if !s.listening.CompareAndSwap(false, true) {
+		return errors.New("this session is listening already")
+	}
+	defer s.listening.Store(false)
+	if s.shown == nil {
+		var err error
+		if s.shown, err = simplelru.NewLRU[push.Seq, struct{}](remembered, nil); err != nil {
+			return fmt.Errorf("make room for what was shown: %w", err)
 		}
+	}
+	err := s.listen(ctx)
+	s.out.ended(err == nil)
+	s.tell(Ended{err})
+	return err
+}
+
+// Opened tells the service that the user has opened pushes. It never waits: without a connection up to 4096 are kept.
+func (s *Session) Opened(seqs ...push.Seq) { s.out.open(seqs) }
+
+// RegisterDevice tells the service where this device gets pushes of a vendor: a channel such as "apns", "fcm" or "webpush",
+// and the vendor's token. It is told at once when there is a session, and at the begin of each later one, until another
+// registration, RemoveDevice or Logout takes its place. The error (wire.ErrDevice) is of the arguments, and shows no token.
+func (s *Session) RegisterDevice(channel, token string) error {
+	f, err := deviceFrame(channel, token, false)
+	if err == nil {
+		s.out.setDevice(f)
+	}
+	return err
+}
+
+// RemoveDevice tells the service to forget a token of this device, now or as soon as there is a session. The newest 8 that
+// wait for one are kept. Its error is RegisterDevice's.
+func (s *Session) RemoveDevice(channel, token string) error {
+	f, err := deviceFrame(channel, token, true)
+	if err == nil {
+		s.out.setDevice(f)
+	}
+	return err
+}
+
+// Logout ends the session, has the service forget the device, and has Listen return nil once the service has confirmed it.
+// From here on no callback gets a push. Without a connection that has to wait for one; ctx gives it up.
+func (s *Session) Logout() { s.out.logOut() }
+
+// Counts of a Session since it was made.
+type Counts struct {
+	// Sessions that were opened.
+	Sessions uint64
+	// Shown is how many pushes and revocations were shown, Repeats how many came again and were only acknowledged.
+	Shown, Repeats uint64
+	// DroppedAcks and DroppedOpened are sequences that the service was not told, as too many waited for a connection. The
+	// pushes of the former come again.
+	DroppedAcks, DroppedOpened uint64
+}
+
+type counts struct{ sessions, shown, repeats atomic.Uint64 }
+
+// Counts of what the Session has done.
+func (s *Session) Counts() Counts {
+	c := Counts{Sessions: s.counts.sessions.Load(), Shown: s.counts.shown.Load(), Repeats: s.counts.repeats.Load()}
+	c.DroppedAcks, c.DroppedOpened = s.out.droppedCounts()
+	return c
+}
+
+// check says what cannot work, in full sentences.
+func (s *Session) check() error {
+	var errs []error
+	if len(s.URLs) == 0 {
+		errs = append(errs, errors.New("URLs is empty; it needs the base of the sessions, such as wss://push.example.com"))
+	}
+	for _, base := range s.URLs {
+		u, err := url.Parse(base)
+		if err != nil || !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme) || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+			errs = append(errs, fmt.Errorf("%q is no base of sessions; it should be like wss://push.example.com", base))
+		}
+	}
+	if err := push.ValidAccount(s.Account); err != nil {
+		errs = append(errs, fmt.Errorf("the Account cannot be: %w", err))
+	}
+	if s.Device != "" {
+		d := wire.Device{ID: s.Device, Channel: "any", Token: "any"}
+		if err := d.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("the Device cannot be: %w", err))
+		}
+	}
+	if s.OnPush == nil {
+		errs = append(errs, errors.New("OnPush is not set; pushes would be acknowledged that nobody has seen"))
+	}
+	if s.Gather < 0 || s.Gather > maxGather {
+		errs = append(errs, fmt.Errorf("the time to Gather is %v; it must be from 0 to %v", s.Gather, maxGather))
+	}
+	return errors.Join(errs...)
+}
+
+// listen makes one connection after the other.
+func (s *Session) listen(ctx context.Context) error {
+	var pauses backoff
+	base := ""
+	for {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if began {
-			pause = firstPause
+		base = pick(s.URLs, base)
+		s.tell(Connecting{base})
+		open, err := s.once(ctx, base)
+		var refused *Refused
+		switch {
+		case errors.As(err, &refused):
+			return refused
+		case errors.Is(err, errLoggedOut):
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
 		}
-		wait := pause/2 + rand.N(pause)
-		if s.OnDown != nil {
-			s.OnDown(err, wait)
-		}
+		wait := Waiting{err, pauses.pause(open, err)}
+		s.tell(wait)
+		timer := time.NewTimer(wait.Pause)
 		select { // the pause wakes it, ctx ends it
 		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-			pause = min(2*pause, maxPause)
+			timer.Stop()
+		case <-timer.C:
 		}
 	}
 }
 
-// listener is what Listen remembers between sessions.
-type listener struct {
-	Session
-	seen  map[push.Seq]bool
-	order []push.Seq // of seen, oldest first
-
-	// handling is held while a push is shown and noted for acknowledgement, so that the end of the session falls before
-	// or behind that, and never between.
-	handling sync.Mutex
-	acks     []push.Seq    // to be sent; guarded by handling
-	noted    chan struct{} // capacity 1: there are acks
-}
-
-// once holds one session; began is true when it got as far as hello.
-func (l *listener) once(ctx context.Context) (began bool, err error) {
-	conn, err := l.dial(ctx)
+// once makes one connection and holds its session to the end. It gives how long that was open, and why it ended, which is
+// nil only at the end of ctx.
+func (s *Session) once(ctx context.Context, base string) (open time.Duration, err error) {
+	l, hello, err := s.connect(ctx, base)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	defer conn.CloseNow() //nolint:errcheck // it is over in any case
-	conn.SetReadLimit(maxMessage)
+	begin := time.Now()
+	err = l.hold(ctx, hello)
+	return time.Since(begin), err
+}
 
-	l.acks, l.noted = nil, make(chan struct{}, 1)
-	ended := make(chan error, 1)
-	go func() { ended <- l.read(ctx, conn, &began) }()
-	err = l.acknowledge(ctx, conn, ended)
-	var closed websocket.CloseError
-	if errors.As(err, &closed) {
-		switch code := wire.CloseCode(closed.Code); code {
-		case wire.CloseKicked, wire.CloseDeleted, wire.CloseTooMany:
-			return began, &Refused{Code: int(code), Info: code.Reason()}
+// pick gives one of some URLs at random, though not the last one if there are others.
+func pick(urls []string, last string) string {
+	others := slices.DeleteFunc(slices.Clone(urls), func(u string) bool { return u == last })
+	if len(others) == 0 {
+		return last
+	}
+	return others[rand.IntN(len(others))]
+}
+
+func (s *Session) tell(st State) {
+	if s.OnState != nil {
+		s.OnState(st)
+	}
+}
+
+// show calls back for a frame, unless it came before, and notes it for acknowledgement: again for one that came again, since
+// its first acknowledgement was lost.
+func (s *Session) show(f wire.ServerFrame) {
+	ack := f.Seq
+	if f.Type == wire.FrameRevoke {
+		ack = f.Ack // a revocation has a sequence of its own; without one it does not come again
+	}
+	if ack != 0 && s.shown.Contains(ack) {
+		s.counts.repeats.Add(1)
+	} else {
+		switch {
+		case f.Type == wire.FramePush:
+			s.OnPush(pushOf(f))
+		case s.OnRevoke != nil:
+			s.OnRevoke(Revoke{f.ID, f.Seq})
 		}
+		s.counts.shown.Add(1)
 	}
-	return began, err
-}
-
-func (l *listener) dial(ctx context.Context) (*websocket.Conn, error) {
-	q := url.Values{"sdkappid": {l.App.String()}, "identifier": {l.Account}, "usersig": {l.UserSig}}
-	if l.Platform != "" {
-		q.Set("platform", l.Platform)
-	}
-	conn, resp, err := websocket.Dial(ctx, l.URL+"/v1/session?"+q.Encode(), &websocket.DialOptions{HTTPClient: l.HTTP})
-	if err == nil {
-		return conn, nil
-	}
-	if resp == nil {
-		return nil, fmt.Errorf("connect: %w", withoutURL(err))
-	}
-	defer resp.Body.Close()
-	var body struct {
-		ErrorInfo string
-		ErrorCode int
-	}
-	if raw, rerr := io.ReadAll(io.LimitReader(resp.Body, maxMessage)); rerr == nil {
-		_ = json.Unmarshal(raw, &body) // an answer that is not the service's says only its status
-	}
-	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-		return nil, &Refused{resp.StatusCode, body.ErrorCode, body.ErrorInfo}
-	}
-	return nil, fmt.Errorf("connect: HTTP %d: %s", resp.StatusCode, body.ErrorInfo)
-}
-
-// read takes frames until the session ends, which acknowledge sees to when ctx does.
-func (l *listener) read(ctx context.Context, conn *websocket.Conn, began *bool) error {
-	for {
-		_, data, err := conn.Read(context.Background())
-		if err != nil {
-			return err
-		}
-		var f wire.ServerFrame
-		if err := json.Unmarshal(data, &f); err != nil {
-			return fmt.Errorf("read a frame: %w", err)
-		}
-		switch f.Type {
-		case wire.FrameHello:
-			*began = true
-			if l.OnHello != nil {
-				l.OnHello(f.Pending)
-			}
-		case wire.FramePush:
-			if err := l.handle(ctx, f); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// handle shows a push, unless it came before, and notes it for acknowledgement: again for one that came again, since its
-// first acknowledgement was lost.
-func (l *listener) handle(ctx context.Context, f wire.ServerFrame) error {
-	l.handling.Lock()
-	defer l.handling.Unlock()
-	if ctx.Err() != nil {
-		return ctx.Err() // nobody is listening any more; it comes again at the next login
-	}
-	if l.fresh(f.Seq) {
-		l.OnPush(toPush(f))
-	}
-	l.acks = append(l.acks, f.Seq)
-	select { // never waits: a mark that is there already says the same
-	case l.noted <- struct{}{}:
-	default:
-	}
-	return nil
-}
-
-// fresh says whether a push is new, and remembers it.
-func (l *listener) fresh(seq push.Seq) bool {
-	if l.seen[seq] {
-		return false
-	}
-	l.seen[seq] = true
-	if l.order = append(l.order, seq); len(l.order) > remembered {
-		delete(l.seen, l.order[0])
-		l.order = l.order[1:]
-	}
-	return true
-}
-
-func toPush(f wire.ServerFrame) Push {
-	p := Push{ID: f.ID, Seq: f.Seq, From: f.From, At: time.UnixMilli(f.At), Body: f.Body}
-	if f.Expire > 0 {
-		p.Expire = time.Unix(f.Expire, 0)
-	}
-	return p
-}
-
-// acknowledge sends what is noted, gathered, until the reader ends, and gives the reader's error. When ctx ends it sends
-// what there is and closes the session.
-func (l *listener) acknowledge(ctx context.Context, conn *websocket.Conn, ended <-chan error) error {
-	done := ctx.Done()
-	var due <-chan time.Time
-	for {
-		select { // a push, the gathering's end or ctx's wakes it; the reader's end ends it
-		case err := <-ended:
-			return err
-		case <-l.noted:
-			if due == nil {
-				due = time.After(l.Gather)
-			}
-		case <-due:
-			due = nil
-			l.handling.Lock()
-			seqs := l.acks
-			l.acks = nil
-			l.handling.Unlock()
-			l.send(ctx, conn, seqs)
-		case <-done:
-			done = nil
-			l.handling.Lock()
-			l.send(ctx, conn, l.acks)
-			_ = conn.Close(websocket.StatusNormalClosure, "") // it is over in any case
-			l.handling.Unlock()
-		}
-	}
-}
-
-// send acknowledges sequences. When it fails the pushes come again, and are recognised.
-func (l *listener) send(ctx context.Context, conn *websocket.Conn, seqs []push.Seq) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendWait)
-	defer cancel()
-	for chunk := range slices.Chunk(seqs, wire.MaxAckSeqs) {
-		if conn.Write(ctx, websocket.MessageText, wire.EncodeJSON(wire.ClientFrame{Type: wire.FrameAck, Seqs: chunk})) != nil {
-			return
-		}
+	if ack != 0 {
+		s.shown.Add(ack, struct{}{})
+		s.out.ack(ack)
 	}
 }

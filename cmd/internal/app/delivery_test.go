@@ -142,8 +142,8 @@ func TestComingAndGoingMissesNothing(t *testing.T) {
 			for round := 0; ctx.Err() == nil; round++ {
 				session, leave := context.WithCancel(ctx)
 				n := 0
-				err := client.Session{
-					URL: s.SessionsURL(), App: apptest.AppID, Account: name, UserSig: apptest.Sig(t, name), Gather: time.Millisecond,
+				listener := &client.Session{
+					URLs: []string{s.SessionsURL()}, App: apptest.AppID, Account: name, UserSig: apptest.Sig(t, name), Gather: time.Millisecond,
 					OnPush: func(p client.Push) {
 						mu.Lock()
 						defer mu.Unlock()
@@ -157,7 +157,8 @@ func TestComingAndGoingMissesNothing(t *testing.T) {
 							leave() // after a few pushes, in the middle of what is going on
 						}
 					},
-				}.Listen(session)
+				}
+				err := listener.Listen(session)
 				leave()
 				if !errors.Is(err, context.Canceled) && ctx.Err() == nil {
 					t.Errorf("%s: %v", name, err)
