@@ -52,7 +52,7 @@ func crowd(t testing.TB, n int) (*dispatcher, *shard, *roaring.Bitmap) {
 	users := roaring.New()
 	for i := range uint32(n) {
 		se := &session{shard: s, local: 3 * i, conn: conn}
-		s.join(se, 1)
+		s.join(se, "", 1)
 		se.login = nil
 		users.Add(3 * i)
 		users.Add(3*i + 1) // who is not here
@@ -171,7 +171,7 @@ func BenchmarkIdleSession(b *testing.B) {
 	before := heap()
 	for i := range uint32(n) {
 		se := &session{shard: s, local: i}
-		s.join(se, 1)
+		s.join(se, "", 1)
 		conn, far, err := sockets.pair(se)
 		if err != nil {
 			b.Fatal(err)

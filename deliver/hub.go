@@ -126,17 +126,34 @@ type shard struct {
 	publish    chan struct{} // capacity 1: full while somebody publishes
 }
 
-// join registers a session for live pushes and gives the last audience that it will not get live. What the account has
-// beyond limit sessions is taken out, the newest of it first: the caller closes it.
-func (s *shard) join(se *session, limit int) (dispatched uint64, surplus []*session) {
+// join registers a session for live pushes, of a client that calls its device so (or not at all), and gives the last
+// audience that it will not get live. What the account has beyond limit sessions is taken out: those of the same device
+// first, which are what a client that comes back has left behind, and then the oldest. The caller closes them.
+func (s *shard) join(se *session, device string, limit int) (dispatched uint64, surplus []*session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	se.login = &login{after: s.newest}
 	se.next = s.sessions[se.local]
 	s.sessions[se.local] = se
 	s.connected.Add(se.local)
+	if device != "" {
+		s.devices[se] = device
+	}
+	n := 0
+	for o := se; o != nil; o = o.next {
+		n++
+	}
+	for before := se; n > limit && device != "" && before.next != nil; {
+		if o := before.next; s.devices[o] == device {
+			before.next = o.next
+			surplus = append(surplus, o)
+			n--
+		} else {
+			before = o
+		}
+	}
 	last := se
-	for n := 1; n < limit && last.next != nil; n++ {
+	for i := 1; i < limit && last.next != nil; i++ {
 		last = last.next
 	}
 	for o := last.next; o != nil; o = o.next {

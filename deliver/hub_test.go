@@ -15,10 +15,17 @@ import (
 // oracle is a shard as a list: of each place its sessions, the newest first.
 type oracle map[uint32][]*session
 
-func (o oracle) join(se *session, limit int) (surplus []*session) {
+func (o oracle) join(se *session, devices map[*session]string, limit int) (surplus []*session) {
 	all := append([]*session{se}, o[se.local]...)
+	for i := 1; i < len(all) && len(all) > limit && devices[se] != ""; i++ {
+		if devices[all[i]] == devices[se] {
+			surplus = append(surplus, all[i])
+			all = slices.Delete(all, i, i+1)
+			i--
+		}
+	}
 	o[se.local] = all[:min(limit, len(all))]
-	return slices.Clone(all[len(o[se.local]):])
+	return append(surplus, all[len(o[se.local]):]...)
 }
 
 func (o oracle) leave(se *session) {
@@ -40,15 +47,20 @@ func TestShardAgainstAnOracle(t *testing.T) {
 		limit := rapid.IntRange(1, 3).Draw(t, "limit")
 		var all []*session // that ever joined
 		dispatched := uint64(0)
+		devices := map[*session]string{}
 		t.Repeat(map[string]func(*rapid.T){
 			"join": func(t *rapid.T) {
 				se := &session{shard: s, local: place.Draw(t, "place")}
 				all = append(all, se)
-				last, surplus := s.join(se, limit)
+				device := rapid.SampledFrom([]string{"", "phone", "tablet"}).Draw(t, "device")
+				if device != "" {
+					devices[se] = device
+				}
+				last, surplus := s.join(se, device, limit)
 				if last != dispatched {
 					t.Fatalf("joined behind audience %d, want %d", last, dispatched)
 				}
-				if want := o.join(se, limit); !slices.Equal(surplus, want) {
+				if want := o.join(se, devices, limit); !slices.Equal(surplus, want) {
 					t.Fatalf("surplus %v, want %v", surplus, want)
 				}
 			},
@@ -124,7 +136,7 @@ func TestShardAtOnce(t *testing.T) {
 		wg.Go(func() {
 			for n := range uint32(300) {
 				se := &session{shard: s, local: n % 7}
-				_, surplus := s.join(se, 1+i%3)
+				_, surplus := s.join(se, "", 1+i%3)
 				for _, o := range surplus {
 					o.close(4005)
 				}

@@ -57,15 +57,12 @@ func (d *Deliver) login(w http.ResponseWriter, r *http.Request, t transport, see
 		d.refuse(w, r, err)
 		return
 	}
-	dispatched, surplus := se.shard.join(se, d.cfg.PerAccount)
+	dispatched, surplus := se.shard.join(se, u.device, d.cfg.PerAccount)
 	for _, s := range surplus {
 		s.close(wire.CloseTooMany)
 	}
 	if a, known := (*d.apps.Load())[u.app]; !known || a.Disabled {
 		se.close(wire.CloseKicked) // SetApps came between, and may have looked at the sessions before this one was there
-	}
-	if u.device != "" {
-		se.shard.name(se, u.device)
 	}
 	if err := d.begin(ctx, w, r, se, t, dispatched, seen); err != nil { // else OnClose does the same
 		se.shard.leave(se)

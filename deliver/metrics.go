@@ -1,6 +1,8 @@
 package deliver
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/carillon-push/carillon/deliver/socket"
@@ -71,7 +73,7 @@ func newMetrics(reg prometheus.Registerer, poller *socket.Poller) (*metrics, err
 type socketCollector struct{ p *socket.Poller }
 
 var (
-	descSessions = prometheus.NewDesc("carillon_deliver_sessions", "Sessions that are open.", nil, nil)
+	descSessions = prometheus.NewDesc("carillon_deliver_sessions", "Sessions that are open, by protocol (websocket, sse) and whether over TLS.", []string{"protocol", "tls"}, nil)
 	descClosed   = prometheus.NewDesc("carillon_deliver_sessions_closed_total",
 		"Sessions that have ended, by reason: client, gone, silent, slow, bad frame, server.", []string{"reason"}, nil)
 	descFull   = prometheus.NewDesc("carillon_deliver_socket_full_total", "Sends that found a socket full and began a queue.", nil, nil)
@@ -86,7 +88,11 @@ func (c socketCollector) Describe(ch chan<- *prometheus.Desc) {
 
 func (c socketCollector) Collect(ch chan<- prometheus.Metric) {
 	s := c.p.Stats()
-	ch <- prometheus.MustNewConstMetric(descSessions, prometheus.GaugeValue, float64(s.Open))
+	for _, p := range []socket.Protocol{socket.WebSocket, socket.EventStream} {
+		for _, secure := range []bool{false, true} {
+			ch <- prometheus.MustNewConstMetric(descSessions, prometheus.GaugeValue, float64(s.OpenOf(p, secure)), p.String(), strconv.FormatBool(secure))
+		}
+	}
 	for _, why := range socket.Whys() {
 		ch <- prometheus.MustNewConstMetric(descClosed, prometheus.CounterValue, float64(s.Closed[why]), why.String())
 	}

@@ -146,7 +146,7 @@ func TestHandOver(t *testing.T) {
 			}
 		}
 		dispatch(0, joins)
-		if last, _ := s.join(se, 1); last != uint64(joins) {
+		if last, _ := s.join(se, "", 1); last != uint64(joins) {
 			t.Fatalf("joined behind %d, want %d", last, joins)
 		}
 		var inbox []*known
@@ -223,7 +223,7 @@ func TestHandOverAtOnce(t *testing.T) {
 				return
 			}
 			defer far.Close()
-			s.join(se, 1)
+			s.join(se, "", 1)
 			log.Lock()
 			folded := log.at
 			log.Unlock()
@@ -262,7 +262,7 @@ func TestHoldingIsBounded(t *testing.T) {
 	d.taken.Add(1)
 	s := newShard(d, testApp, 0)
 	se := &session{shard: s}
-	s.join(se, 1)
+	s.join(se, "", 1)
 	one := batchOf(1, roaring.BitmapOf(0))
 	for i := range maxHeld {
 		if err := se.deliver(one, 1, nil); !errors.Is(err, errHeld) {

@@ -10,15 +10,18 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/carillon-push/carillon/pkg/client"
@@ -67,9 +70,9 @@ var binary = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(path)
 })
 
-// Start builds the service if that was not done yet, starts it, and returns when it is ready. It ends with Stop or the
-// context.
-func Start(ctx context.Context) (p *Process, err error) {
+// Start builds the service if that was not done yet, starts it with some more flags, and returns when it is ready. It ends
+// with Stop or the context.
+func Start(ctx context.Context, flags ...string) (p *Process, err error) {
 	built, err := binary()
 	if err != nil {
 		return nil, err
@@ -78,13 +81,13 @@ func Start(ctx context.Context) (p *Process, err error) {
 	if p.dir, err = os.MkdirTemp("", "carillon-bench-"); err != nil {
 		return nil, fmt.Errorf("make a directory for the service: %w", err)
 	}
-	if err = p.start(ctx, built); err != nil {
+	if err = p.start(ctx, built, flags); err != nil {
 		return nil, errors.Join(err, p.Stop())
 	}
 	return p, nil
 }
 
-func (p *Process) start(ctx context.Context, built []byte) error {
+func (p *Process) start(ctx context.Context, built []byte, flags []string) error {
 	path := filepath.Join(p.dir, "carillon")
 	if err := os.WriteFile(path, built, 0o700); err != nil {
 		return fmt.Errorf("write the service's binary: %w", err)
@@ -96,9 +99,10 @@ func (p *Process) start(ctx context.Context, built []byte) error {
 	if err != nil {
 		return fmt.Errorf("configure the service: %w", err)
 	}
-	p.cmd = exec.CommandContext(ctx, path, "serve",
+	p.cmd = exec.CommandContext(ctx, path, append([]string{"serve",
 		"--data", filepath.Join(p.dir, "data"), "--http.listen", "127.0.0.1:0", "--sessions.listen", "127.0.0.1:0",
-		"--sessions.heartbeat", "1h", "--sessions.drain", "0s", "--log.level", "warn")
+		"--sessions.heartbeat", "1h", "--sessions.drain", "0s", "--sessions.logins_per_second", "1000000",
+		"--log.level", "warn"}, flags...)...)
 	p.cmd.Env = append(os.Environ(), "CARILLON_APPS="+string(apps))
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	p.cmd.WaitDelay = 5 * time.Second
@@ -134,7 +138,7 @@ type output struct {
 }
 
 // greeting is the line by which the service says that it is ready.
-var greeting = regexp.MustCompile(`Carillon is ready: REST (http://\S+), sessions ws://(\S+)\n`)
+var greeting = regexp.MustCompile(`Carillon is ready: REST (http://\S+), sessions wss?://(\S+)\n`)
 
 func (o *output) Write(b []byte) (int, error) {
 	o.mu.Lock()
@@ -198,7 +202,7 @@ func (p *Process) RSS() (int64, error) {
 	return 0, errors.New("the kernel does not tell the service's resident memory")
 }
 
-// Metric reads one metric without labels.
+// Metric reads one metric, the sum over its labels.
 func (p *Process) Metric(ctx context.Context, name string) (float64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.REST.URL+"/metrics", nil)
 	if err != nil {
@@ -209,16 +213,51 @@ func (p *Process) Metric(ctx context.Context, name string) (float64, error) {
 		return 0, fmt.Errorf("read the metric %s: %w", name, err)
 	}
 	defer resp.Body.Close()
+	sum, found := 0.0, false
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
-		if f := strings.Fields(lines.Text()); len(f) == 2 && f[0] == name {
-			return strconv.ParseFloat(f[1], 64)
+		f := strings.Fields(lines.Text())
+		if len(f) != 2 || f[0] != name && !strings.HasPrefix(f[0], name+"{") {
+			continue
 		}
+		v, err := strconv.ParseFloat(f[1], 64)
+		if err != nil {
+			return 0, fmt.Errorf("read the metric %s: %w", name, err)
+		}
+		sum, found = sum+v, true
 	}
-	return 0, errors.Join(fmt.Errorf("read the metric %s: the service does not have it", name), lines.Err())
+	if !found {
+		return 0, errors.Join(fmt.Errorf("read the metric %s: the service does not have it", name), lines.Err())
+	}
+	return sum, lines.Err()
 }
 
-// Sig signs for a user of the app.
-func Sig(account string) (string, error) {
-	return usersig.Sign(key, App, account, time.Now(), time.Hour, nil)
+// SessionPath is the path and query by which a user of the app logs in.
+func SessionPath(account string) (string, error) {
+	sig, err := usersig.Sign(key, App, account, time.Now(), time.Hour, nil)
+	if err != nil {
+		return "", fmt.Errorf("sign for %s: %w", account, err)
+	}
+	q := url.Values{"sdkappid": {App.String()}, "identifier": {account}, "usersig": {sig}}
+	return "/v1/session?" + q.Encode(), nil
+}
+
+const (
+	together  = 100 // accounts that one call imports
+	importers = 8   // calls at once
+)
+
+// Import makes accounts.
+func (p *Process) Import(ctx context.Context, accounts []string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(importers)
+	for some := range slices.Chunk(accounts, together) {
+		g.Go(func() error {
+			if err := p.REST.Call(ctx, "im_open_login_svc/multiaccount_import", map[string]any{"Accounts": some}, nil); err != nil {
+				return fmt.Errorf("import accounts: %w", err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
 }

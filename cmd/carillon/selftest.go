@@ -59,6 +59,7 @@ func selfTestPush(ctx context.Context, a *app.App, of config.App, out io.Writer)
 		},
 		OnPush: func(p client.Push) { arrived <- p },
 		Gather: time.Millisecond,
+		HTTP:   a.Client(),
 	}
 	go func() { ended <- listener.Listen(session) }()
 	if err := await(ctx, listening, ended); err != nil {

@@ -250,11 +250,12 @@ func (c *Conn) finish(why Why) {
 	c.owner.OnClose(why)
 }
 
-// isOpen reports whether messages are still wanted.
-func (c *Conn) isOpen() bool {
+// hears reports whether messages are still wanted: also behind a close of ours, since what the client had sent before it
+// heard of that, such as acknowledgements, is as good as before.
+func (c *Conn) hears() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state == open
+	return c.state == open || c.state == shutting && c.why == Server
 }
 
 // events that the loop should hear of: room to write only while something waits. Called with mu held.

@@ -85,7 +85,7 @@ func TestKeyUpdate(t *testing.T) {
 		keys.next()
 		heard("x", update, keys.seal(23, []byte("x")))
 	}
-	if conn.isOpen() || conn.why != Slow {
+	if conn.hears() || conn.why != Slow {
 		t.Errorf("%d bytes of answers wait", len(conn.out.secure.tail))
 	}
 }

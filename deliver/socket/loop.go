@@ -114,8 +114,8 @@ func (l *loop) read(c *Conn) {
 		if n > 0 {
 			c.seen.Store(l.now)
 		}
-		if !c.isOpen() || c.protocol == EventStream {
-			c.in = nil // such a client has nothing to say, nor what comes behind a close
+		if !c.hears() || c.protocol == EventStream {
+			c.in = nil // such a client has nothing to say, nor one that has said goodbye
 		} else if n > 0 || kept > 0 {
 			l.take(c, l.buf[:kept+n])
 		}
@@ -159,7 +159,7 @@ var errDone = errors.New("the connection is closing")
 func (l *loop) act(c *Conn, op ws.OpCode, payload []byte) error {
 	switch op {
 	case ws.OpPing:
-		if c.Send(pong(payload)) != nil {
+		if c.Send(pong(payload)) != nil && !c.hears() {
 			return errDone
 		}
 	case ws.OpClose:
@@ -172,7 +172,7 @@ func (l *loop) act(c *Conn, op ws.OpCode, payload []byte) error {
 		if err := c.owner.OnMessage(payload); err != nil {
 			return err
 		}
-		if !c.isOpen() {
+		if !c.hears() {
 			return errDone
 		}
 	}

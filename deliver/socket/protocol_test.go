@@ -237,7 +237,7 @@ func TestOwnerRefuses(t *testing.T) {
 	}
 }
 
-// TestOwnerCloses closes a connection out of its own callback.
+// TestOwnerCloses closes a connection out of its own callback. What the client had sent before it heard of that is heard.
 func TestOwnerCloses(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(_ *Config, r *recorder) {
@@ -253,8 +253,9 @@ func TestOwnerCloses(t *testing.T) {
 	if code, reason := c.closed(); code != 1000 || reason != "logout" {
 		t.Errorf("closed with %d %q", code, reason)
 	}
+	c.write(concat(masked(fin|text, "still"), masked(fin|pinger, ""), masked(fin|text, "more"), masked(fin|closer, "\x03\xe8"), masked(fin|text, "too late")))
 	_ = c.Close()
-	if why := receive(t, rec.ended); why != Server || len(rec.got) != 1 {
+	if why := receive(t, rec.ended); why != Server || len(rec.got) != 4 {
 		t.Errorf("ended because of %v after %d messages", why, len(rec.got))
 	}
 }

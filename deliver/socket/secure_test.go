@@ -152,6 +152,7 @@ func TestBudget(t *testing.T) {
 	buf := make([]byte, 64<<10)
 	for got, turns := 0, 0; ; turns++ {
 		before := got
+		readable(t, conn)
 		for more := true; more; {
 			n, m, err := conn.read(buf)
 			got, more = got+n, m

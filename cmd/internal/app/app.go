@@ -48,8 +48,8 @@ type App struct {
 	roles []role                     // in the order in which they stop
 	apps  []func([]config.App) error // take over another list of apps, a role each
 
-	rest, sessions, admins *server // nil for what this process does not serve
-	cert                   *certificate
+	rest, sessions, admins *server      // nil for what this process does not serve
+	cert, sessionsCert     *certificate // nil without TLS
 	stopping               atomic.Bool
 }
 
@@ -116,7 +116,7 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 		}
 		a.roles = append(a.roles, role{Deliver, d.Run, d.Ready})
 		a.apps = append(a.apps, func(apps []config.App) error { d.SetApps(deliverApps(apps)); return nil })
-		if a.sessions, err = newServer(ctx, a.sessionsServer(d.Handler()), metrics, a.log); err != nil {
+		if err := a.bindSessions(ctx, d.Handler(), metrics); err != nil {
 			return err
 		}
 	}

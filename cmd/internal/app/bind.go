@@ -37,7 +37,7 @@ func (a *App) bind(ctx context.Context, rest *echo.Echo, ingests bool, m *Metric
 	}
 	l := a.restServer(rest)
 	if a.cfg.HTTP.TLS() {
-		if a.cert, err = loadCertificate(a.cfg.HTTP.TLSCert, a.cfg.HTTP.TLSKey, a.log); err != nil {
+		if a.cert, err = loadCertificate("http", a.cfg.HTTP.TLSCert, a.cfg.HTTP.TLSKey, a.log); err != nil {
 			return err
 		}
 		l.tls = a.cert.tls()
@@ -58,12 +58,21 @@ func (a *App) restServer(h http.Handler) listen {
 	return l
 }
 
-func (a *App) sessionsServer(h http.Handler) listen {
+// bindSessions opens the listener of the users' sessions.
+func (a *App) bindSessions(ctx context.Context, h http.Handler, m *Metrics) (err error) {
 	c := a.cfg.Sessions
-	return listen{
+	l := listen{
 		name: sessionsListener, address: c.Listen, handler: h, read: c.HandshakeTimeout, write: a.cfg.HTTP.WriteTimeout,
 		idle: c.HandshakeTimeout, connections: c.MaxHandshakes,
 	}
+	if c.TLS() {
+		if a.sessionsCert, err = loadCertificate("sessions", c.TLSCert, c.TLSKey, a.log); err != nil {
+			return err
+		}
+		l.tls = a.sessionsCert.tls()
+	}
+	a.sessions, err = newServer(ctx, l, m, a.log)
+	return err
 }
 
 // adminServer has no time limit on answers: a profile takes as long as it is asked to.
@@ -77,12 +86,12 @@ func (a *App) adminServer() listen {
 // URL of the REST interface, empty when this process has none.
 func (a *App) URL() string { return a.rest.url("http") }
 
-// Client reaches URL, over HTTPS by trusting the process's own certificate.
+// Client reaches URL and SessionsURL, over TLS by trusting the process's own certificates.
 func (a *App) Client() *http.Client {
-	if a.cert == nil {
+	if a.cert == nil && a.sessionsCert == nil {
 		return http.DefaultClient
 	}
-	return a.cert.client()
+	return trust(a.cert, a.sessionsCert)
 }
 
 // AdminURL is where the probes are.

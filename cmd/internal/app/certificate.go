@@ -15,7 +15,7 @@ import (
 // recheck is how often the files of a certificate are looked at, at most: by the first handshake after it.
 const recheck = time.Second
 
-// certificate is what HTTPS is served with: two files, read again when their content changes. Contents are compared, not
+// certificate is what a listener's TLS is served with: two files, read again when their content changes. Contents are compared, not
 // times, which neither a link that is turned nor a copy that keeps its times would change. While the new content is no
 // certificate with its key, such as between the writing of the two files, the last good one stays.
 type certificate struct {
@@ -29,12 +29,13 @@ type certificate struct {
 	current   *tls.Certificate
 }
 
-// loadCertificate reads the files, which must be good at the start.
-func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile, log: log, now: time.Now}
+// loadCertificate reads the files that the keys tls_cert and tls_key of a part of the configuration name. They must be good
+// at the start.
+func loadCertificate(part, certFile, keyFile string, log *slog.Logger) (*certificate, error) {
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: log.With("file", certFile), now: time.Now}
 	c.checked = c.now()
 	if _, err := c.read(); err != nil {
-		return nil, fmt.Errorf("HTTPS with http.tls_cert and http.tls_key: %w", err)
+		return nil, fmt.Errorf("TLS with %[1]s.tls_cert and %[1]s.tls_key: %[2]w", part, err)
 	}
 	return c, nil
 }
@@ -83,14 +84,23 @@ func (c *certificate) tls() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
 }
 
-// client trusts this very certificate, whatever names it is for: the process reaches itself by an address.
-func (c *certificate) client() *http.Client {
+// trust is a client of these very certificates, whatever names they are for: the process reaches itself by an address. Of
+// those that are nil it knows nothing.
+func trust(certs ...*certificate) *http.Client {
 	verify := func(s tls.ConnectionState) error {
-		current, err := c.get(nil)
-		if err == nil && (len(s.PeerCertificates) == 0 || !s.PeerCertificates[0].Equal(current.Leaf)) {
-			err = errors.New("the service shows another certificate than its own")
+		for _, c := range certs {
+			if c == nil {
+				continue
+			}
+			current, err := c.get(nil)
+			if err != nil {
+				return err
+			}
+			if len(s.PeerCertificates) > 0 && s.PeerCertificates[0].Equal(current.Leaf) {
+				return nil
+			}
 		}
-		return err
+		return errors.New("the service shows another certificate than its own")
 	}
 	return &http.Client{Transport: &http.Transport{
 		// The usual verification asks for a name; VerifyConnection is called all the same.

@@ -76,7 +76,7 @@ func TestACertificateIsReadAgainWhenItChanges(t *testing.T) {
 	t.Parallel()
 	files, log := newPair(t), &lines{}
 	files.issue(t, "first")
-	c, err := loadCertificate(files.cert, files.key, log.logger())
+	c, err := loadCertificate("http", files.cert, files.key, log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestACertificateIsReadAgainWhenItChanges(t *testing.T) {
 	if _, err := shown(t, s.l.Addr().String(), tls.VersionTLS11); err == nil {
 		t.Error("TLS 1.1 is spoken")
 	}
-	res, err := c.client().Get(s.url("http"))
+	res, err := trust(c).Get(s.url("http"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,11 +128,11 @@ func TestACertificateIsReadAgainWhenItChanges(t *testing.T) {
 	}
 	other := newPair(t)
 	other.issue(t, "third")
-	stranger, err := loadCertificate(other.cert, other.key, log.logger())
+	stranger, err := loadCertificate("http", other.cert, other.key, log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res, err := stranger.client().Get(s.url("http")); err == nil {
+	if res, err := trust(stranger).Get(s.url("http")); err == nil {
 		_ = res.Body.Close()
 		t.Error("the process takes another for itself")
 	}
@@ -153,8 +153,8 @@ func TestABadCertificateStopsTheStart(t *testing.T) {
 	for name, p := range map[string]pair{
 		"none": {files.cert + ".not", files.key}, "no key": {files.cert, files.key + ".not"}, "of another": {files.cert, other.key}, "garbage": garbage,
 	} {
-		_, err := loadCertificate(p.cert, p.key, (&lines{}).logger())
-		if err == nil || !strings.HasPrefix(err.Error(), "HTTPS with http.tls_cert and http.tls_key: read ") || strings.Contains(err.Error(), "s3cret") {
+		_, err := loadCertificate("http", p.cert, p.key, (&lines{}).logger())
+		if err == nil || !strings.HasPrefix(err.Error(), "TLS with http.tls_cert and http.tls_key: read ") || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // connections bounds those of one listener that net/http holds; a session is its own from the handshake on and no longer
 // counted here. One more than the limit is closed before anything is read from it: to wait in the kernel's queue would
 // look to the caller like a service that hangs, and nobody could count it. Connections are watched, not wrapped: the
-// gateway takes over bare TCP connections.
+// gateway takes over bare TCP connections, and those of its own TLS.
 type connections struct {
 	max     int64
 	held    atomic.Int64

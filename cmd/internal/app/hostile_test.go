@@ -267,7 +267,7 @@ func eventually(t *testing.T, reached func() bool, otherwise func() string) {
 
 // Metrics that these tests look at.
 const (
-	openSessions   = "carillon_deliver_sessions"
+	openSessions   = `carillon_deliver_sessions{protocol="websocket",tls="false"}`
 	openHandshakes = `carillon_http_connections{listener="sessions"}`
 	refusedAtOnce  = `carillon_http_connections_refused_total{listener="sessions"}`
 	queuedBytes    = "carillon_deliver_queued_bytes"

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/carillon-push/carillon/deliver/socket"
 )
 
 // listen is what a server is made of.
@@ -24,7 +26,7 @@ type listen struct {
 	// begins, and then that for each piece of it; zero for none.
 	read, write, idle time.Duration
 	connections       int
-	tls               *tls.Config // nil for plain HTTP
+	tls               *tls.Config // nil for none
 	access            *accessLog  // nil for none
 }
 
@@ -51,12 +53,15 @@ func newServer(ctx context.Context, l listen, m *Metrics, log *slog.Logger) (*se
 	protocols.SetHTTP1(true)
 	s.http = &http.Server{
 		Handler: s, ReadHeaderTimeout: l.read, ReadTimeout: l.read, WriteTimeout: l.write, IdleTimeout: l.idle, MaxHeaderBytes: maxHeader,
-		Protocols: &protocols, TLSConfig: l.tls, ConnState: held.watch, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Protocols: &protocols, ConnState: held.watch, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	var err error
 	var lc net.ListenConfig
 	if s.l, err = lc.Listen(ctx, "tcp", l.address); err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", l.name, err)
+	}
+	if l.tls != nil {
+		s.l = socket.NewTLSListener(s.l, l.tls) // the handshake has the time that a request's header has
 	}
 	return s, nil
 }
@@ -112,12 +117,7 @@ func (s *server) recover(a *answer, r *http.Request) {
 
 // serve answers until shutdown.
 func (s *server) serve() error {
-	var err error
-	if s.tls != nil {
-		err = s.http.ServeTLS(s.l, "", "")
-	} else {
-		err = s.http.Serve(s.l)
-	}
+	err := s.http.Serve(s.l)
 	if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) { // both are shutdown's doing
 		return fmt.Errorf("serve %s: %w", s.l.Addr(), err)
 	}

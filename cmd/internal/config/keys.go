@@ -46,7 +46,7 @@ var keys = []Key{
 	{"sessions.per_account", 10, "Sessions of one account. One more closes the oldest with code 4005.", between(1, 10_000)},
 	{"sessions.max", 1_000_000, "Sessions of this process. One more is refused.", between(1, 100_000_000)},
 	{"sessions.queue", 256 << 10, "Bytes that may wait for a session that reads slowly. More closes it with code 4003.", between(4<<10, 64<<20)},
-	{"sessions.frame_limit", 8 << 10, "Bytes of one message from a client. A larger one closes the session with code 4004.", between(256, 64<<10)},
+	{"sessions.frame_limit", 32 << 10, "Bytes of one message from a client: an acknowledgement of 1024 pushes fits. A larger one closes the session with code 4004.", between(256, 64<<10)},
 	{"sessions.logins_per_second", 10_000, "Logins a second that one process takes. One more is refused with HTTP 429; its client tries again.", between(1, 1_000_000)},
 	{"sessions.handshake_timeout", 10 * time.Second, "The time within which a session's HTTP request must have arrived.", durations(100*time.Millisecond, time.Hour)},
 	{"sessions.max_handshakes", 16384, "Connections at a time that are not sessions yet. One more is closed at once.", between(1, 1_000_000)},

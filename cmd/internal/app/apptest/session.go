@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"testing"
 
@@ -49,7 +48,7 @@ func (r *Refusal) Error() string {
 func (s *System) TryDial(q url.Values) (*Session, error) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), Wait)
 	defer cancel()
-	conn, resp, err := websocket.Dial(ctx, s.SessionsURL()+"/v1/session?"+q.Encode(), &websocket.DialOptions{HTTPClient: http.DefaultClient})
+	conn, resp, err := websocket.Dial(ctx, s.SessionsURL()+"/v1/session?"+q.Encode(), &websocket.DialOptions{HTTPClient: s.Client()})
 	if err != nil {
 		if resp == nil {
 			return nil, err
