@@ -1,4 +1,5 @@
-# Everything here needs Go (the version in go.mod) and nothing else; `make race` also a C compiler. `make help` lists it.
+# Everything here needs Go (the version in go.mod) and nothing else; `make race` also a C compiler, and `make test` Node 20 or
+# later with npm, and Chromium, which it installs where it may. `make help` lists it.
 
 SHELL := /bin/bash
 
@@ -10,7 +11,7 @@ FUZZTIME ?= 5s
 # Where known faults are looked up: the Go project's database, or a copy of it such as file:///var/lib/vulndb.
 VULNDB ?= https://vuln.go.dev
 
-.PHONY: run build test check lint vuln race fuzz bench demo clean help
+.PHONY: run build test sdk chromium check lint vuln race fuzz bench demo soak clean help
 
 run: build ## Build and serve everything in one process, once it has pushed to itself; data stays in ./data
 	./bin/carillon serve --self-test
@@ -18,8 +19,23 @@ run: build ## Build and serve everything in one process, once it has pushed to i
 build: ## Build bin/carillon
 	go build -o bin/carillon ./cmd/carillon
 
-test: check ## Run all tests
+test: check sdk ## Run all tests
 	go test $(TESTFLAGS) ./...
+
+# Its output goes to stderr: that of `go test` may be read by a program.
+sdk: chromium sdk/js/node_modules/.installed ## Run the tests of the TypeScript SDK, in Node and in Chromium
+	@cd sdk/js && npm test >&2
+
+sdk/js/node_modules/.installed: sdk/js/package.json sdk/js/package-lock.json sdk/js/.npmrc
+	@command -v npm >/dev/null || { echo 'the TypeScript SDK needs Node 20 or later, with npm: see https://nodejs.org' >&2; exit 1; }
+	@cd sdk/js && npm ci >&2 && touch node_modules/.installed
+
+chromium:
+	@if [ -n "$$CHROMIUM" ] || command -v chromium >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo 'the tests of the TypeScript SDK need Chromium: install it as chromium, or set CHROMIUM to its path' >&2; exit 1; fi; \
+	{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; } >&2 || \
+		{ echo 'the tests of the TypeScript SDK need Chromium, and apt-get could not install it' >&2; exit 1; }
 
 check: ## gofmt and go vet
 	@unformatted=$$(gofmt -l .) || exit 1; \
@@ -48,6 +64,10 @@ bench: ## Measure; see docs/benchmarks
 
 demo: build ## Run the main job on real input and check every recipient
 	./bin/carillon demo
+
+# SEED=7 replays the schedule of the run that printed it; FLAGS has more, see docs/soak.md.
+soak: ## Try a cluster for ten minutes while its processes are killed, and check every recipient; SHORT=1: under a minute
+	go run ./cmd/soak $(if $(SHORT),-short) $(if $(SEED),-seed $(SEED)) $(FLAGS)
 
 clean: ## Remove what was built; ./data stays
 	rm -rf bin

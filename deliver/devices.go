@@ -13,8 +13,8 @@ import (
 // devices takes registrations of devices for vendor push from sessions to the broker: a poller's loop must not wait for
 // that. Clients register at every login, so that one that is dropped, or dies with the process, comes again.
 type devices struct {
-	d     *Deliver
-	queue chan registration
+	d      *Deliver
+	queues [registrars]chan registration // by ordinal, so that a user's are written in their order
 }
 
 // registration is what a client said of its device.
@@ -26,22 +26,26 @@ type registration struct {
 }
 
 const (
-	// maxRegistrations wait at once; one more is dropped and counted.
-	maxRegistrations = 4096
 	// registrars write at once, so that they share the broker's batches.
 	registrars = 8
+	// maxRegistrations wait for each of them; one more is dropped and counted.
+	maxRegistrations = 512
 	// registerWait bounds one write.
 	registerWait = 10 * time.Second
 )
 
 func newDevices(d *Deliver) *devices {
-	return &devices{d: d, queue: make(chan registration, maxRegistrations)}
+	v := &devices{d: d}
+	for i := range v.queues {
+		v.queues[i] = make(chan registration, maxRegistrations)
+	}
+	return v
 }
 
 // add takes a registration. It never waits.
 func (v *devices) add(r registration) {
 	select { // never waits: without room it is dropped
-	case v.queue <- r:
+	case v.queues[r.ordinal%registrars] <- r:
 	default:
 		v.d.metrics.devices.WithLabelValues(deviceDropped).Inc()
 	}
@@ -50,28 +54,27 @@ func (v *devices) add(r registration) {
 // run writes registrations until ctx ends, and then those that wait already.
 func (v *devices) run(ctx context.Context) error {
 	var writing sync.WaitGroup
-	for range registrars {
+	for _, queue := range v.queues {
 		writing.Go(func() {
 			for {
 				select { // a registration wakes it, ctx ends it
-				case r := <-v.queue:
+				case r := <-queue:
 					v.write(ctx, r)
 				case <-ctx.Done():
+					for len(queue) > 0 && v.write(ctx, <-queue) {
+						// until the broker takes no more
+					}
 					return
 				}
 			}
 		})
 	}
 	writing.Wait()
-	final, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	for len(v.queue) > 0 && final.Err() == nil {
-		v.write(final, <-v.queue)
-	}
 	return ctx.Err()
 }
 
-func (v *devices) write(ctx context.Context, r registration) {
+// write writes one registration, and says whether the broker took it.
+func (v *devices) write(ctx context.Context, r registration) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), registerWait)
 	defer cancel()
 	var err error
@@ -93,6 +96,7 @@ func (v *devices) write(ctx context.Context, r registration) {
 		v.d.log.Warn("write a device; its client registers again at the next login", "app", r.app, "ordinal", r.ordinal, "err", err)
 	}
 	v.d.metrics.devices.WithLabelValues(result).Inc()
+	return result != deviceFailed
 }
 
 // device takes a device frame.

@@ -89,6 +89,34 @@ func TestDevices(t *testing.T) {
 	}
 }
 
+// A user's registrations are written in their order, however fast they come.
+func TestRegistrationsKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	at := g.register("u")
+	g.nothing()
+	u := g.login("u")
+	for range 20 {
+		u.text(`{"t":"device","channel":"fcm","token":"x"}`)
+		u.text(`{"t":"device","channel":"fcm","token":"x","remove":true}`)
+	}
+	u.text(`{"t":"device","channel":"fcm","token":"last"}`)
+	for {
+		if d := g.devicesOf(at["u"], 1)[0]; d.Token == "last" {
+			break
+		}
+	}
+	for range 20 {
+		u.text(`{"t":"device","channel":"fcm","token":"last"}`)
+		u.text(`{"t":"device","channel":"fcm","token":"last","remove":true}`)
+	}
+	u.sync()
+	g.devicesOf(at["u"], 0)
+	if n := valueOf(t, g.metrics.devices.WithLabelValues(deviceForgotten)); n < 20 {
+		t.Errorf("%v were forgotten", n)
+	}
+}
+
 // What clients register is bounded; one more is dropped and counted.
 func TestRegistrationsAreBounded(t *testing.T) {
 	t.Parallel()
@@ -96,7 +124,7 @@ func TestRegistrationsAreBounded(t *testing.T) {
 	d := x.d
 	v := newDevices(d)
 	for range maxRegistrations + 3 {
-		v.add(registration{app: testApp, ordinal: push.Ordinal(1)})
+		v.add(registration{app: testApp, ordinal: push.Ordinal(1)}) // nobody writes
 	}
 	if n := valueOf(t, d.metrics.devices.WithLabelValues(deviceDropped)); n != 3 {
 		t.Errorf("%v are counted as dropped, want 3", n)

@@ -22,7 +22,7 @@ const loginWait = 10 * time.Second
 // transport is how a request becomes a connection.
 type transport struct {
 	protocol socket.Protocol
-	check    func(*http.Request) error // before anything else
+	check    func(*http.Request) error // whether the request can become one
 	take     func(http.ResponseWriter, *http.Request) (net.Conn, []byte, error)
 }
 
@@ -39,10 +39,10 @@ func (d *Deliver) session(w http.ResponseWriter, r *http.Request) { d.login(w, r
 func (d *Deliver) login(w http.ResponseWriter, r *http.Request, t transport, seen push.Seq) {
 	ctx, cancel := context.WithTimeout(r.Context(), loginWait)
 	defer cancel()
-	err := t.check(r)
-	var u user
+	// Who it is comes first: a page learns why its WebSocket was refused by asking the same without upgrading.
+	u, err := d.authenticate(r)
 	if err == nil {
-		u, err = d.authenticate(r)
+		err = t.check(r)
 	}
 	if err == nil {
 		err = d.admit()

@@ -390,7 +390,7 @@ func TestSessionsAreNoHandshakes(t *testing.T) {
 	if _, err := fmt.Fprint(idle, "GET /v1/session HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	if raw, err := io.ReadAll(idle); err != nil || !strings.HasPrefix(string(raw), "HTTP/1.1 426 ") {
+	if raw, err := io.ReadAll(idle); err != nil || !strings.HasPrefix(string(raw), "HTTP/1.1 403 ") {
 		t.Errorf("%q, %v", raw, err)
 	}
 }

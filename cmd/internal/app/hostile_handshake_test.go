@@ -46,7 +46,7 @@ func TestSlowHandshakesAreCutOff(t *testing.T) {
 	again := connectTo(t, sessionsAddress(s), 0)
 	again.text("GET /v1/session HTTP/1.1\r\nHost: x\r\n\r\n")
 	res, err := http.ReadResponse(again.r, nil)
-	if err != nil || res.StatusCode != http.StatusUpgradeRequired {
+	if err != nil || res.StatusCode != http.StatusForbidden {
 		t.Fatalf("%+v, %v", res, err)
 	}
 	if _, err := io.Copy(io.Discard, res.Body); err != nil {

@@ -104,7 +104,7 @@ func TestSessionsOverTLSAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _ = res.Body.Close(); res.StatusCode != http.StatusUpgradeRequired || res.TLS == nil || res.TLS.NegotiatedProtocol == "h2" {
+	if _ = res.Body.Close(); res.StatusCode != http.StatusForbidden || res.TLS == nil || res.TLS.NegotiatedProtocol == "h2" {
 		t.Errorf("answered with %v", res)
 	}
 	old := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
