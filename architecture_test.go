@@ -53,6 +53,7 @@ var confined = []struct {
 	{library: "github.com/nats-io/nats.go", rooms: []string{"pkg/broker"}},
 	{library: "github.com/synadia-io/orbit.go", rooms: []string{"pkg/broker"}},
 	{library: "github.com/nats-io/nats-server", rooms: []string{"pkg/broker", "cmd/internal/app/apptest", "bench"}, tests: true},
+	{library: "github.com/centrifugal/centrifuge", rooms: []string{"bench"}}, // what Carillon is measured against
 	{library: "github.com/RoaringBitmap/roaring", rooms: []string{"pkg/wire", "ingest", "matcher", "deliver", "offline", "bench"}},
 }
 

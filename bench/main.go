@@ -16,12 +16,12 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/carillon-push/carillon/bench/fanout"
+	"github.com/carillon-push/carillon/bench/crowd"
 	"github.com/carillon-push/carillon/bench/report"
 )
 
 func main() {
-	fanout.Child()
+	crowd.Child()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {

@@ -9,12 +9,12 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/carillon-push/carillon/bench/fanout"
+	"github.com/carillon-push/carillon/bench/crowd"
 	"github.com/carillon-push/carillon/bench/report"
 )
 
 func TestMain(m *testing.M) {
-	fanout.Child()
+	crowd.Child()
 	// Children of a test under the race detector would each wait a second at their end.
 	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil {
 		panic(err)
@@ -27,19 +27,19 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-short", "-only", "match,fanout", "-out", dir}, &out); err != nil {
+	if err := run(t.Context(), []string{"-short", "-only", "pending,match", "-out", dir}, &out); err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range []string{report.JSONFile, report.MarkdownFile} {
 		b, err := os.ReadFile(filepath.Join(dir, file))
-		if err != nil || !bytes.Contains(b, []byte("against a bare sendto loop")) {
+		if err != nil || !bytes.Contains(b, []byte("against one entry a user")) {
 			t.Errorf("%s: %v\n%s", file, err, b)
 		}
 		if bytes.Contains(b, []byte(dir)) {
 			t.Errorf("%s tells of this machine:\n%s", file, b)
 		}
 	}
-	if said := out.String(); strings.Index(said, "Fan-out") > strings.Index(said, "Matching") || !strings.Contains(said, "p99") {
+	if said := out.String(); strings.Index(said, "Matching") > strings.Index(said, "Pending") || !strings.Contains(said, "p99") {
 		t.Errorf("it said:\n%s", said)
 	}
 }

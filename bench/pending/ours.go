@@ -3,14 +3,13 @@ package pending
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strconv"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/carillon-push/carillon/bench/roles"
 	"github.com/carillon-push/carillon/offline"
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
@@ -37,37 +36,25 @@ func remember(ctx context.Context, b *broker.Broker, audience map[push.Shard]*ro
 			return 0, 0, err
 		}
 	}
-	cfg := offline.Default()
-	cfg.Apps = []push.AppID{app}
-	cfg.Checkpoint = time.Hour // only what is new is written
-	role, err := offline.New(cfg, b, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
-	if err != nil {
-		return 0, 0, err
-	}
-	running, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- role.Run(running) }()
-	defer func() {
-		stop()
-		if e := <-ended; e != nil && !errors.Is(e, context.Canceled) {
-			err = errors.Join(err, e)
+	err = roles.Offline(ctx, b, func(role *offline.Offline) error {
+		if err := ready(ctx, role); err != nil {
+			return err
 		}
-	}()
-	if err := ready(ctx, role); err != nil {
-		return 0, 0, err
-	}
-	if _, err = accept(ctx, b, audience, 1); err != nil {
-		return 0, 0, err
-	}
-	before, err := b.Bytes(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-	if took, err = accept(ctx, b, audience, 2); err != nil {
-		return 0, 0, err
-	}
-	after, err := b.Bytes(ctx)
-	return after[wire.PendingStream] - before[wire.PendingStream], took, err
+		if _, err := accept(ctx, b, audience, 1); err != nil {
+			return err
+		}
+		before, err := b.Bytes(ctx)
+		if err != nil {
+			return err
+		}
+		if took, err = accept(ctx, b, audience, 2); err != nil {
+			return err
+		}
+		after, err := b.Bytes(ctx)
+		bytes = after[wire.PendingStream] - before[wire.PendingStream]
+		return err
+	})
+	return bytes, took, err
 }
 
 // ready waits for the role; it is outside of what is measured.

@@ -12,14 +12,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
-	"os"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/carillon-push/carillon/bench/report"
+	"github.com/carillon-push/carillon/bench/roles"
+	"github.com/carillon-push/carillon/bench/service"
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
 )
@@ -46,7 +46,7 @@ func (o Options) Validate() error {
 	return nil
 }
 
-const app push.AppID = 1400000001
+const app = service.App
 
 // spread is how the users stand among the app's accounts.
 type spread struct {
@@ -98,7 +98,7 @@ func Run(ctx context.Context, o Options) ([]report.Figure, error) {
 	for i := range o.Repeats {
 		r := rand.New(rand.NewPCG(5, uint64(i)))
 		for j, s := range spreads {
-			err := onBroker(ctx, func(b *broker.Broker) error {
+			err := roles.OnBroker(ctx, func(b *broker.Broker) error {
 				audience := s.audience(o.Users, b.Sharding(), r)
 				shards[j] = len(audience)
 				bytes, took, err := remember(ctx, b, audience)
@@ -109,7 +109,7 @@ func Run(ctx context.Context, o Options) ([]report.Figure, error) {
 				return nil, fmt.Errorf("remember a push to %s: %w", s.name, err)
 			}
 		}
-		err := onBroker(ctx, func(b *broker.Broker) error {
+		err := roles.OnBroker(ctx, func(b *broker.Broker) error {
 			bytes, took, err := entryEach(ctx, b, o.Users)
 			theirs.add(bytes, took)
 			return err
@@ -128,24 +128,4 @@ func Run(ctx context.Context, o Options) ([]report.Figure, error) {
 		)
 	}
 	return list, nil
-}
-
-// onBroker runs f with an embedded broker in a directory that is removed afterwards.
-func onBroker(ctx context.Context, f func(*broker.Broker) error) (err error) {
-	dir, err := os.MkdirTemp("", "carillon-bench-")
-	if err != nil {
-		return fmt.Errorf("make a directory for the broker: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	cfg := broker.Default()
-	cfg.Dir = dir
-	b, err := broker.Open(ctx, cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	if err := b.EnsureApp(ctx, app); err != nil {
-		return err
-	}
-	return f(b)
 }

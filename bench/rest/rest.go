@@ -8,12 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
 	"strconv"
 	"time"
 
 	"github.com/carillon-push/carillon/bench/report"
+	"github.com/carillon-push/carillon/bench/roles"
 	"github.com/carillon-push/carillon/bench/service"
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/wire"
@@ -149,27 +148,16 @@ func repeat(ctx context.Context, o Options, m *outcome) (err error) {
 // single publishes messages one after the other to an embedded broker with the service's settings, and gives how many
 // that is a second.
 func single(ctx context.Context, n int) (rate float64, err error) {
-	dir, err := os.MkdirTemp("", "carillon-bench-")
-	if err != nil {
-		return 0, fmt.Errorf("make a directory for the broker: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	cfg := broker.Default()
-	cfg.Dir = dir
-	b, err := broker.Open(ctx, cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return 0, err
-	}
-	defer b.Close()
-	if err := b.EnsureApp(ctx, service.App); err != nil {
-		return 0, err
-	}
-	start := time.Now()
-	for i := range n {
-		m := broker.Message{Subject: wire.AccountSubject(service.App, strconv.Itoa(i))}
-		if _, _, err := b.Publish(ctx, m.Once()); err != nil {
-			return 0, err
+	err = roles.OnBroker(ctx, func(b *broker.Broker) error {
+		start := time.Now()
+		for i := range n {
+			m := broker.Message{Subject: wire.AccountSubject(service.App, strconv.Itoa(i))}
+			if _, _, err := b.Publish(ctx, m.Once()); err != nil {
+				return err
+			}
 		}
-	}
-	return float64(n) / time.Since(start).Seconds(), nil
+		rate = float64(n) / time.Since(start).Seconds()
+		return nil
+	})
+	return rate, err
 }

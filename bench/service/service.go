@@ -202,7 +202,7 @@ func (p *Process) RSS() (int64, error) {
 	return 0, errors.New("the kernel does not tell the service's resident memory")
 }
 
-// Metric reads one metric, the sum over its labels.
+// Metric reads one metric, summed over its labels.
 func (p *Process) Metric(ctx context.Context, name string) (float64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.REST.URL+"/metrics", nil)
 	if err != nil {
@@ -216,20 +216,28 @@ func (p *Process) Metric(ctx context.Context, name string) (float64, error) {
 	sum, found := 0.0, false
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
-		f := strings.Fields(lines.Text())
-		if len(f) != 2 || f[0] != name && !strings.HasPrefix(f[0], name+"{") {
+		line := lines.Text()
+		at := strings.LastIndexByte(line, ' ')
+		if at < 0 {
 			continue
 		}
-		v, err := strconv.ParseFloat(f[1], 64)
+		series, value := line[:at], line[at+1:]
+		if metric, _, _ := strings.Cut(series, "{"); metric != name {
+			continue
+		}
+		v, err := strconv.ParseFloat(value, 64)
 		if err != nil {
 			return 0, fmt.Errorf("read the metric %s: %w", name, err)
 		}
 		sum, found = sum+v, true
 	}
-	if !found {
-		return 0, errors.Join(fmt.Errorf("read the metric %s: the service does not have it", name), lines.Err())
+	if err := lines.Err(); err != nil {
+		return 0, fmt.Errorf("read the metric %s: %w", name, err)
 	}
-	return sum, lines.Err()
+	if !found {
+		return 0, fmt.Errorf("read the metric %s: the service does not have it", name)
+	}
+	return sum, nil
 }
 
 // SessionPath is the path and query by which a user of the app logs in.

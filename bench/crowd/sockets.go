@@ -1,4 +1,4 @@
-package fanout
+package crowd
 
 import (
 	"context"
@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/carillon-push/carillon/deliver/socket"
+	"github.com/carillon-push/carillon/pkg/wire"
 )
 
 // sockets serves WebSocket sessions as the gateway does, but for accounts and audiences.
@@ -19,6 +21,8 @@ type sockets struct {
 	http     http.Server
 	message  []byte
 	end      func() error
+
+	received atomic.Int64 // messages of clients
 
 	mu   sync.Mutex
 	open []*session
@@ -70,7 +74,7 @@ func (s *sockets) accept(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	owner := &session{in: s}
-	if owner.conn, err = s.poller.Adopt(conn, leftover, owner); err != nil {
+	if owner.conn, err = s.poller.Adopt(conn, leftover, socket.WebSocket, owner); err != nil {
 		return // the client sees the connection close, and says so
 	}
 	s.mu.Lock()
@@ -80,7 +84,10 @@ func (s *sockets) accept(w http.ResponseWriter, r *http.Request) {
 	_ = owner.conn.Start() // after an error OnClose was called
 }
 
-func (o *session) OnMessage([]byte) error { return nil }
+func (o *session) OnMessage([]byte) error {
+	o.in.received.Add(1)
+	return nil
+}
 
 func (o *session) OnClose(socket.Why) {
 	o.in.mu.Lock()
@@ -95,18 +102,31 @@ func (o *session) OnClose(socket.Why) {
 func (s *sockets) addr() string { return s.listener.Addr().String() }
 func (s *sockets) path() string { return "/v1/session" }
 
+func (*sockets) greeting() []byte { return nil }
+func (*sockets) receipt() []byte  { return receipt(1) }
+func (s *sockets) taken() int     { return int(s.received.Load()) }
+
 func (s *sockets) sessions() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.open)
 }
 
-func (s *sockets) round() error {
-	frame := socket.NewFrame(s.message)
+func (s *sockets) round(pushes int) error {
+	frames := make([]*socket.Frame, pushes)
+	for i := range frames {
+		frames[i] = socket.NewFrame(wire.FramePush, uint64(i+1), s.message)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, o := range s.open {
-		if err := o.conn.Send(frame); err != nil {
+		var err error
+		if pushes == 1 {
+			err = o.conn.Send(frames[0])
+		} else {
+			err = o.conn.SendAll(frames)
+		}
+		if err != nil {
 			return fmt.Errorf("sending to a session: %w", err)
 		}
 	}

@@ -1,4 +1,4 @@
-package fanout
+package crowd
 
 import (
 	"errors"
@@ -66,7 +66,12 @@ func (b *bare) accept() {
 }
 
 func (b *bare) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(b.port)) }
-func (b *bare) path() string { return "" }
+func (*bare) path() string   { return "" }
+
+// What a client sends is not read.
+func (*bare) greeting() []byte { return nil }
+func (*bare) receipt() []byte  { return nil }
+func (*bare) taken() int       { return 0 }
 
 // sessions lets go of those that have hung up: nothing else looks.
 func (b *bare) sessions() int {
@@ -84,10 +89,20 @@ func (b *bare) sessions() int {
 	return len(left)
 }
 
-func (b *bare) round() error {
+func (b *bare) round(pushes int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, fd := range b.fds {
+		if err := b.send(fd, pushes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send sends the pushes one at a time.
+func (b *bare) send(fd, pushes int) error {
+	for range pushes {
 		n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b.frame[0])), uintptr(len(b.frame)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 		if errno != 0 || int(n) != len(b.frame) {
 			return fmt.Errorf("sendto took %d of %d bytes: %w", int(n), len(b.frame), errno)

@@ -1,4 +1,9 @@
-package fanout
+// Package crowd is many sessions on one machine, and the servers that they are of.
+//
+// Every server runs in a process of its own and so do its clients, one thread under epoll, the same program for all.
+// But for the whole service they are this binary again, so that main and TestMain must call Child first. Everything stays
+// on the loopback and ends by itself.
+package crowd
 
 import (
 	"bytes"
@@ -8,14 +13,15 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 )
 
 // subcommand is the first argument of a process that is one of ours; its second says which.
-const subcommand = "fanout-child"
+const subcommand = "crowd-child"
 
-// Child must be called first by main, and by TestMain: in a process that Run has started it plays its part and exits,
-// in any other it does nothing.
+// Child must be called first by main, and by TestMain: in a process that this package has started it plays its part and
+// exits, in any other it does nothing.
 func Child() {
 	if len(os.Args) < 3 || os.Args[1] != subcommand {
 		return
@@ -29,12 +35,17 @@ func Child() {
 
 func play(part string) error {
 	switch part {
-	case clientPart:
+	case clientsPart:
 		return receive()
+	case securePart:
+		return receiveSecure()
 	case Bare().Name():
 		return serve(startBare)
 	case Sockets().Name():
 		return serve(startSockets)
+	}
+	if gather, ok := strings.CutPrefix(part, library+" "); ok {
+		return serve(func(message []byte) (local, error) { return startCentrifuge(message, gather) })
 	}
 	return fmt.Errorf("%s: no such part of the measurement", part)
 }

@@ -1,4 +1,4 @@
-package fanout
+package crowd
 
 import (
 	"bufio"
@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,11 +26,14 @@ type request struct {
 }
 
 type reply struct {
-	Error string        `json:"error,omitempty"`
-	Addr  string        `json:"addr,omitempty"`
-	Path  string        `json:"path,omitempty"`
-	CPU   time.Duration `json:"cpu,omitempty"`
-	RSS   int64         `json:"rss,omitempty"`
+	Error    string        `json:"error,omitempty"`
+	Addr     string        `json:"addr,omitempty"`
+	Path     string        `json:"path,omitempty"`
+	Greeting []byte        `json:"greeting,omitempty"`
+	Receipt  []byte        `json:"receipt,omitempty"`
+	CPU      time.Duration `json:"cpu,omitempty"`
+	RSS      int64         `json:"rss,omitempty"`
+	N        int           `json:"n,omitempty"`
 }
 
 // child is a candidate of this package, which runs in this binary.
@@ -47,15 +51,16 @@ func (c child) Start(ctx context.Context, message []byte) (Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
-	s.addr, s.path = began.Addr, began.Path
+	s.began = began
 	return s, nil
 }
 
 // remote is the near end of a server's process.
 type remote struct {
 	*process
-	replies    *json.Decoder
-	addr, path string
+	replies *json.Decoder
+	began   reply
+	pushes  int // of the last round
 }
 
 func (s *remote) ask(ctx context.Context, q request) (a reply, err error) {
@@ -77,18 +82,33 @@ func (s *remote) ask(ctx context.Context, q request) (a reply, err error) {
 	return a, nil
 }
 
-func (s *remote) Addr() string    { return s.addr }
-func (s *remote) Path(int) string { return s.path }
-func (s *remote) Stop() error     { return s.stop() }
+func (s *remote) Addr() string     { return s.began.Addr }
+func (*remote) Secure() bool       { return false }
+func (s *remote) Path(int) string  { return s.began.Path }
+func (s *remote) Greeting() []byte { return s.began.Greeting }
+func (s *remote) Stop() error      { return s.stop() }
 
 func (s *remote) Await(ctx context.Context, n int) error {
 	_, err := s.ask(ctx, request{Do: "await", N: n})
 	return err
 }
 
-func (s *remote) Round(ctx context.Context) error {
-	_, err := s.ask(ctx, request{Do: "round"})
+func (s *remote) Round(ctx context.Context, pushes int) error {
+	s.pushes = pushes
+	_, err := s.ask(ctx, request{Do: "round", N: pushes})
 	return err
+}
+
+func (s *remote) Receipts() [][]byte {
+	if len(s.began.Receipt) == 0 {
+		return nil
+	}
+	return slices.Repeat([][]byte{s.began.Receipt}, s.pushes)
+}
+
+func (s *remote) Taken(ctx context.Context) (int, error) {
+	a, err := s.ask(ctx, request{Do: "taken"})
+	return a.N, err
 }
 
 func (s *remote) CPU(ctx context.Context) (time.Duration, error) {
@@ -105,8 +125,11 @@ func (s *remote) Settle(ctx context.Context) (int64, error) {
 type local interface {
 	addr() string
 	path() string
+	greeting() []byte
+	receipt() []byte
 	sessions() int
-	round() error
+	taken() int
+	round(pushes int) error
 	stop() error
 }
 
@@ -132,14 +155,16 @@ func serve(start func(message []byte) (local, error)) (err error) {
 		switch {
 		case q.Do == "start" && s == nil:
 			if s, failed = start(q.Message); failed == nil {
-				a.Addr, a.Path = s.addr(), s.path()
+				a.Addr, a.Path, a.Greeting, a.Receipt = s.addr(), s.path(), s.greeting(), s.receipt()
 			}
 		case s == nil:
 			failed = errors.New("the server was not started")
 		case q.Do == "await":
 			failed = await(s, q.N)
 		case q.Do == "round":
-			failed = s.round()
+			failed = s.round(q.N)
+		case q.Do == "taken":
+			a.N = s.taken()
 		case q.Do == "count":
 			a.CPU, failed = used()
 		case q.Do == "settle":
