@@ -1,9 +1,11 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -15,15 +17,36 @@ import (
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
-// maxBatch is how many audiences are dispatched together: a bit each in a target's mask.
-const maxBatch = 64
+const (
+	// maxBatch is how many audiences are dispatched together: a bit each in a target's mask.
+	maxBatch = 64
+	// maxWaiting audiences wait for others of their shards; beyond them they wait where they are heard.
+	maxWaiting = 256
+	// chunk is how many sessions are written to before a look at what else has come: a fraction of a millisecond's work.
+	chunk = 256
+)
 
-// dispatcher writes live pushes to the sessions of this process. What has come while it wrote is its next batch, in which
-// a session's pushes are joined in one write; when it has nothing to do, a push waits for no other.
+// dispatcher writes live pushes to the sessions of this process. What comes while it writes joins what it has still to write:
+// a session gets in one write what has come until its turn. When there is nothing to do, a push waits for no other.
 type dispatcher struct {
-	d      *Deliver
-	frames []*socket.Frame // scratch of session.deliver
-	list   []target        // of the batch at hand, reused
+	d       *Deliver
+	heard   <-chan broker.Message
+	last    uint64 // sequence in AUDIENCES of the last one taken from heard
+	waiting []audience
+	frames  []*socket.Frame // scratch of session.deliver
+
+	// Of the shard at hand, reused.
+	batch   []live
+	list    []target // what is written and to be written
+	fresh   []target // what has come
+	merged  []target // list's next content
+	revoked uint64   // the pushes of batch that are not sent on
+}
+
+// audience is a live push and the shard whose it is.
+type audience struct {
+	shard *shard
+	live
 }
 
 // live is an audience on its way to the sessions of its shard.
@@ -64,55 +87,52 @@ func (d *Deliver) dispatch(ctx context.Context) error {
 			},
 		})
 	})
-	g.Go(func() error { return newDispatcher(d).run(ctx, heard) })
+	g.Go(func() error { return newDispatcher(d, heard).run(ctx) })
 	return g.Wait()
 }
 
-func newDispatcher(d *Deliver) *dispatcher {
-	return &dispatcher{d: d, frames: make([]*socket.Frame, 0, maxBatch)}
+func newDispatcher(d *Deliver, heard <-chan broker.Message) *dispatcher {
+	return &dispatcher{d: d, heard: heard, frames: make([]*socket.Frame, 0, maxBatch)}
 }
 
 // run dispatches what is heard until ctx ends.
-func (x *dispatcher) run(ctx context.Context, heard <-chan broker.Message) error {
-	batch := make([]broker.Message, 0, maxBatch)
+func (x *dispatcher) run(ctx context.Context) error {
 	for {
 		select { // an audience wakes it, ctx ends it
-		case m := <-heard:
-			batch = append(batch[:0], m)
+		case m := <-x.heard:
+			x.hear(m)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		for len(heard) > 0 && len(batch) < maxBatch { // nobody else takes from it
-			batch = append(batch, <-heard)
+		for len(x.waiting) > 0 {
+			if err := x.shard(ctx, x.waiting[0].shard); err != nil {
+				return err
+			}
 		}
-		if err := x.batch(ctx, batch); err != nil {
-			return err
-		}
-		x.d.hub.handled.Advance(batch[len(batch)-1].Seq)
-		clear(batch)
+		x.d.hub.handled.Advance(x.last)
 	}
 }
 
-// batch dispatches audiences, each shard's together.
-func (x *dispatcher) batch(ctx context.Context, batch []broker.Message) error {
-	var shards []*shard // in the order in which they come; nearly always one
-	of := map[*shard][]live{}
-	for i := range batch {
-		s, l := x.read(&batch[i])
-		if s == nil {
-			continue
-		}
-		if of[s] == nil {
-			shards = append(shards, s)
-		}
-		of[s] = append(of[s], l)
+// hear takes an audience to where it waits for its turn.
+func (x *dispatcher) hear(m broker.Message) {
+	x.last = m.Seq
+	if s, l := x.read(&m); s != nil {
+		x.waiting = append(x.waiting, audience{s, l})
 	}
-	for _, s := range shards {
-		if err := x.shard(ctx, s, of[s]); err != nil {
-			return err
-		}
+}
+
+// take moves what has come for a shard to the end of the batch, as long as there is room.
+func (x *dispatcher) take(s *shard) {
+	for len(x.heard) > 0 && len(x.waiting) < maxWaiting { // nobody else takes from it
+		x.hear(<-x.heard)
 	}
-	return nil
+	x.waiting = slices.DeleteFunc(x.waiting, func(a audience) bool {
+		if a.shard != s || len(x.batch) == maxBatch {
+			return false
+		}
+		x.batch = append(x.batch, a.live)
+		return true
+	})
 }
 
 // read decodes an audience. The shard is nil when it cannot be read, and when nobody has logged in to it: who does now
@@ -135,35 +155,108 @@ func (x *dispatcher) read(m *broker.Message) (*shard, live) {
 	return s, live{place: m.Seq, at: m.Time, seq: place.Seq, users: users}
 }
 
-// shard dispatches audiences of one shard.
-func (x *dispatcher) shard(ctx context.Context, s *shard, batch []live) error {
-	x.list = s.audiences(batch, x.list[:0])
-	defer func() { clear(x.list) }() // not kept alive by the reused list
-	if len(x.list) == 0 {
-		return nil
+// shard dispatches what waits for one shard, and what comes for it meanwhile.
+func (x *dispatcher) shard(ctx context.Context, s *shard) error {
+	defer func() { // nothing is kept alive by what is reused
+		clear(x.batch)
+		clear(x.list)
+		x.batch, x.list, x.revoked = x.batch[:0], x.list[:0], 0
+	}()
+	at := 0
+	for {
+		had := len(x.batch)
+		if x.take(s); len(x.batch) > had {
+			if err := x.join(ctx, s, had, at); err != nil {
+				return err
+			}
+			at = 0
+		}
+		if at == len(x.list) {
+			break
+		}
+		at += x.send(x.list[at:])
 	}
-	for i := range batch {
-		l := &batch[i]
+	for i := range x.batch {
+		if l := &x.batch[i]; l.push != nil {
+			x.d.metrics.latency.Observe(time.Since(l.push.at).Seconds())
+			s.sent(l.push, l.users)
+		}
+	}
+	return nil
+}
+
+// join adds the batch's entries from had on to what is to be written: to the list from at on, which stays in the order of
+// places, and goes round once.
+func (x *dispatcher) join(ctx context.Context, s *shard, had, at int) error {
+	x.fresh = s.audiences(x.batch[had:], x.fresh[:0])
+	for i := range x.batch[had:] {
+		l := &x.batch[had+i]
 		if l.users.IsEmpty() {
 			continue
 		}
 		if err := x.fetch(ctx, s, l); err != nil {
 			return err
 		}
-		for j := range batch[:i] { // a push and its revocation in one batch: nobody has it yet
-			if l.push != nil && batch[j].seq == l.push.revokes {
-				batch[j].push = nil
+		for j := range x.batch[:had+i] {
+			if l.push != nil && x.batch[j].seq == l.push.revokes {
+				x.revoked |= 1 << j
 			}
 		}
 	}
-	x.send(batch)
-	for i := range batch {
-		if l := &batch[i]; l.push != nil {
-			x.d.metrics.latency.Observe(time.Since(l.push.at).Seconds())
-			s.sent(l.push, l.users)
-		}
+	if at == len(x.list) && had == 0 {
+		x.list, x.fresh = x.fresh, x.list
+		return nil
 	}
+	x.merged = merge(x.merged[:0], x.list[at:], x.fresh, had)
+	clear(x.list)
+	clear(x.fresh)
+	x.list, x.merged = x.merged, x.list
 	return nil
+}
+
+// merge appends the sessions of two lists, each user's together. The places of rest ascend from its first on, and round to
+// what is before that; those of fresh ascend, and its masks count from the given bit.
+func merge(into, rest, fresh []target, bit int) []target {
+	first := uint32(0)
+	if len(rest) > 0 {
+		first = rest[0].se.local
+	}
+	start, _ := slices.BinarySearchFunc(fresh, first, func(t target, local uint32) int { return cmp.Compare(t.se.local, local) })
+	for range 2 { // what is behind the first place, and then what is before it
+		part := fresh[start:]
+		for len(part) > 0 {
+			local := part[0].se.local
+			for len(rest) > 0 && rest[0].se.local-first < local-first {
+				into, rest = append(into, rest[0]), rest[1:]
+			}
+			n, m := ofUser(part, local), ofUser(rest, local)
+			for _, t := range part[:n] {
+				t.mask <<= bit
+				for _, o := range rest[:m] {
+					if o.se == t.se {
+						t.mask |= o.mask
+					}
+				}
+				into = append(into, t)
+			}
+			for _, o := range rest[:m] { // who has left since gets an error, and is noted
+				if !slices.ContainsFunc(part[:n], func(t target) bool { return t.se == o.se }) {
+					into = append(into, o)
+				}
+			}
+			part, rest = part[n:], rest[m:]
+		}
+		fresh, start = fresh[:start], 0
+	}
+	return append(into, rest...)
+}
+
+// ofUser is how many targets at the beginning of a list are of one user.
+func ofUser(list []target, local uint32) (n int) {
+	for n < len(list) && list[n].se.local == local {
+		n++
+	}
+	return n
 }
 
 // late is how old an audience is when it must be asked whether its push has been revoked since: a process that was
@@ -213,20 +306,22 @@ func (x *dispatcher) ask(ctx context.Context, seq push.Seq) (*known, error) {
 	}
 }
 
-// send is the hot loop: shared frames to every session of the list, without allocation and without waiting. It leaves in
-// each entry of the batch who was sent it.
-func (x *dispatcher) send(batch []live) {
-	var all uint64
-	for i, l := range batch {
+// send is the hot loop: shared frames to the sessions at the beginning of a list, a chunk of them and the last user's to the
+// end, without allocation and without waiting. It gives their number, and takes out of each entry of the batch who was not
+// sent it.
+func (x *dispatcher) send(list []target) (n int) {
+	all := uint64(0) // what is sent, or was until it was revoked
+	for i, l := range x.batch {
 		if l.push != nil {
 			all |= 1 << i
 		}
 	}
 	sent, slow := 0, 0
 	var got uint64 // what the user at hand was sent
-	for i, t := range x.list {
-		if mask := t.mask & all; mask != 0 {
-			switch err := t.se.deliver(batch, mask, x.frames); {
+	for ; n < len(list); n++ {
+		t := list[n]
+		if mask := t.mask & all &^ x.revoked; mask != 0 {
+			switch err := t.se.deliver(x.batch, mask, x.frames); {
 			case err == nil:
 				got |= mask
 				sent += bits.OnesCount64(mask)
@@ -234,14 +329,18 @@ func (x *dispatcher) send(batch []live) {
 				slow++
 			}
 		}
-		if i+1 < len(x.list) && x.list[i+1].se.local == t.se.local {
+		if n+1 < len(list) && list[n+1].se.local == t.se.local {
 			continue // another session of the user
 		}
 		for missed := t.mask & all &^ got; missed != 0; missed &= missed - 1 {
-			batch[bits.TrailingZeros64(missed)].users.Remove(t.se.local)
+			x.batch[bits.TrailingZeros64(missed)].users.Remove(t.se.local)
 		}
-		got = 0
+		if got = 0; n >= chunk {
+			n++
+			break
+		}
 	}
 	x.d.metrics.sent.WithLabelValues(sentLive).Add(float64(sent))
 	x.d.metrics.slow.Add(float64(slow))
+	return n
 }

@@ -3,13 +3,16 @@ package deliver
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
+	"pgregory.net/rapid"
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/broker/brokertest"
@@ -259,7 +262,8 @@ func TestBatch(t *testing.T) {
 	revocation := g.revoke(mistake)
 	g.revoke(old)
 	now, before := time.Now(), time.Now().Add(-time.Minute)
-	err := newDispatcher(g.Deliver).batch(t.Context(), []broker.Message{
+	x := newDispatcher(g.Deliver, nil)
+	for _, m := range []broker.Message{
 		audienceOf(t, 101, both, now, at["u"], at["v"]),
 		audienceOf(t, 102, mistake, now, at["u"], at["v"]),
 		audienceOf(t, 103, foru, now, at["u"], 999),
@@ -268,9 +272,11 @@ func TestBatch(t *testing.T) {
 		audienceOf(t, 106, revocation, now, at["u"]),
 		{Subject: "audience.x", Seq: 107},
 		{Subject: wire.AudienceSubject(testApp, 7, 7), Seq: 108},
-	})
-	if err != nil {
-		t.Fatal(err)
+	} {
+		x.hear(m)
+	}
+	if err := x.shard(t.Context(), g.hub.find(testApp, 0)); err != nil || len(x.waiting) > 0 || x.last != 108 {
+		t.Fatalf("%v; %d wait at %d", err, len(x.waiting), x.last)
 	}
 	u.expect(both, foru)
 	if f, err := u.read(); err != nil || f.Type != wire.FrameRevoke || f.Seq != mistake || f.Ack != revocation {
@@ -290,4 +296,133 @@ func TestBatch(t *testing.T) {
 	if n := g.receipts(t); n != 3 {
 		t.Errorf("%d receipts, want one for each push that was sent", n)
 	}
+}
+
+// What comes while a push is being written joins it for whoever has not got that yet, and follows it for the others: each
+// once, in order.
+func TestBatchGrowsWhileItIsWritten(t *testing.T) {
+	t.Parallel()
+	g, net := start(t), newSockets(t)
+	s := newShard(g.Deliver, testApp, 0)
+	const sessions = chunk + 40
+	all := roaring.New()
+	var fars []io.Reader
+	for i := range uint32(sessions) {
+		se := &session{shard: s, local: 3 * i}
+		g.taken.Add(1)
+		conn, far, err := net.pair(se)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = far.Close() })
+		s.join(se, "", 1)
+		if _, _, err := se.goLive(conn, noHello, nil); err != nil {
+			t.Fatal(err)
+		}
+		fars = append(fars, far)
+		all.Add(3 * i)
+	}
+	one, two, three, mistake := g.kept(), g.kept(), g.kept(), g.kept()
+	revocation := g.revoke(mistake)
+	x := newDispatcher(g.Deliver, nil)
+	hear := func(place uint64, seq push.Seq) {
+		x.hear(audienceOf(t, place, seq, time.Now(), all.ToArray()...))
+		had, at := len(x.batch), 0
+		if had > 0 {
+			at = x.send(x.list) // a part of what is there before
+		}
+		x.take(s)
+		if x.waiting = x.waiting[:0]; len(x.batch) != had { // the shard of these sessions is not the gateway's
+			t.Fatal("an audience of another shard was taken")
+		}
+		l := live{place: place, at: time.Now(), seq: seq, users: all.Clone()}
+		x.batch = append(x.batch, l)
+		if err := x.join(t.Context(), s, had, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, seq := range []push.Seq{one, two, mistake, revocation, three} {
+		hear(uint64(101+i), seq)
+	}
+	x.sendAll()
+	mistaken := 0
+	for i, far := range fars {
+		var got []push.Seq
+		for len(got) == 0 || got[len(got)-1] != three {
+			f, err := readFrame(far)
+			if err != nil {
+				t.Fatalf("session %d got %v: %v", i, got, err)
+			}
+			var sf wire.ServerFrame
+			if err := json.Unmarshal(f.Payload, &sf); err != nil {
+				t.Fatal(err)
+			}
+			if got = append(got, max(sf.Seq, sf.Ack)); sf.Seq == mistake && sf.Ack == 0 {
+				mistaken++
+			}
+		}
+		want := []push.Seq{one, two, revocation, three}
+		if slices.Contains(got, mistake) {
+			want = []push.Seq{one, two, mistake, revocation, three}
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("session %d got %v", i, got)
+		}
+	}
+	if had := x.batch[2].users.GetCardinality(); int(had) != mistaken || mistaken == 0 || mistaken == sessions {
+		t.Errorf("the revoked push went to %d of %d, and is recorded for %d", mistaken, sessions, had)
+	}
+}
+
+// Lists are merged as a table of users by sessions would be.
+func TestMerge(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		sessions := map[uint32][]*session{}
+		for local := range uint32(8) {
+			for range rapid.IntRange(1, 3).Draw(t, "sessions") {
+				sessions[local] = append(sessions[local], &session{local: local})
+			}
+		}
+		some := func(name string) (list []target) {
+			for local := range uint32(8) {
+				if rapid.Bool().Draw(t, name) {
+					for _, se := range sessions[local][rapid.IntRange(0, len(sessions[local])-1).Draw(t, "joined later"):] {
+						list = append(list, target{se, uint64(rapid.IntRange(1, 3).Draw(t, "mask"))})
+					}
+				}
+			}
+			return list
+		}
+		rest, fresh := some("rest"), some("fresh")
+		if len(rest) > 0 { // it may go round
+			for turn := rapid.IntRange(0, 7).Draw(t, "turn"); turn > 0; turn-- {
+				n := ofUser(rest, rest[0].se.local)
+				rest = append(rest[n:len(rest):len(rest)], rest[:n]...)
+			}
+		}
+		want := map[*session]uint64{}
+		for _, o := range rest {
+			want[o.se] |= o.mask
+		}
+		for _, o := range fresh {
+			want[o.se] |= o.mask << 2
+		}
+		got := merge(nil, rest, fresh, 2)
+		if len(got) != len(want) {
+			t.Fatalf("%d targets, want %d", len(got), len(want))
+		}
+		first := uint32(0)
+		if len(rest) > 0 {
+			first = rest[0].se.local
+		}
+		for i, o := range got {
+			if o.mask != want[o.se] {
+				t.Fatalf("mask %b, want %b", o.mask, want[o.se])
+			}
+			if i > 0 && got[i-1].se.local-first > o.se.local-first {
+				t.Fatalf("place %d before %d, from %d on", got[i-1].se.local, o.se.local, first)
+			}
+		}
+	})
 }

@@ -167,6 +167,12 @@ func TestLastEventID(t *testing.T) {
 		t.Errorf("%d pending, want 1", s.hello.Pending)
 	}
 	s.expect(three)
+	live := g.hub.all()[0]
+	live.mu.Lock()
+	if live.login != nil { // from here on what it was sent is on record
+		t.Error("the session is not live")
+	}
+	live.mu.Unlock()
 	if err := g.publishReceipts(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -104,9 +104,6 @@ func (d *Deliver) begin(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		d.metrics.logins.WithLabelValues(loginOK).Inc()
 		d.metrics.sent.WithLabelValues(sentInbox).Add(float64(fromInbox))
 		d.metrics.sent.WithLabelValues(sentLive).Add(float64(len(sent) - fromInbox))
-		for _, p := range sent {
-			se.shard.sentTo(p, se.local)
-		}
 	}
 	// Whatever became of it, the poller must see the connection to let go of it, and tells the session.
 	if err := adopted.Start(); err != nil && !errors.Is(err, socket.ErrClosed) {

@@ -105,8 +105,21 @@ func (s *shard) sent(p *known, users *roaring.Bitmap) {
 	}
 }
 
-// sentTo is sent for one user.
-func (s *shard) sentTo(p *known, local uint32) { s.sent(p, roaring.BitmapOf(local)) }
+// sentTo notes the pushes that were given to one user's connection.
+func (s *shard) sentTo(pushes []*known, local uint32) {
+	s.ackMu.Lock()
+	defer s.ackMu.Unlock()
+	for _, p := range pushes {
+		if p.revokes != 0 {
+			continue
+		}
+		if r := s.acks.receipt(p.seq, false); r != nil {
+			r.Sent.Add(local)
+		} else {
+			s.d.metrics.acksDropped.WithLabelValues(dropFull).Inc()
+		}
+	}
+}
 
 // receipts publishes what was acknowledged, every interval until ctx ends.
 func (d *Deliver) receipts(ctx context.Context) error {

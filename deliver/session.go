@@ -102,7 +102,10 @@ func (s *session) goLive(conn *socket.Conn, hello func(pending int) *socket.Fram
 	for _, p := range sent {
 		frames = append(frames, p.frame)
 	}
-	return sent, fromInbox, conn.SendAll(frames)
+	if err = conn.SendAll(frames); err == nil {
+		s.shard.sentTo(sent, s.local) // before anything else is dispatched here
+	}
+	return sent, fromInbox, err
 }
 
 // close ends the session with the given code. It never waits. From here on the account does not have it.

@@ -79,6 +79,8 @@ func TestDecodeClientFrame(t *testing.T) {
 		` { "seq" : [42], "t" : "opened", "x": null} `: {Type: FrameOpened, Seqs: []push.Seq{42}},
 		`{"t":"ack","seq":[]}`:                         {Type: FrameAck, Seqs: []push.Seq{}},
 		`{"t":"ack","seq":[18446744073709551615]}`:     {Type: FrameAck, Seqs: []push.Seq{1<<64 - 1}},
+		`{"t":"ack","seq":[0,9999999999999999999]}`:    {Type: FrameAck, Seqs: []push.Seq{0, 9999999999999999999}},
+		`{"t":"device","channel":"apns","token":"x"}`:  {Type: FrameDevice, Channel: "apns", Token: "x"},
 		`{"t":"logout"}`:                               {Type: FrameLogout},
 		`{"t":"of a later client","seq":{"a":1}}`:      {Type: "of a later client"},
 	} {
@@ -90,6 +92,8 @@ func TestDecodeClientFrame(t *testing.T) {
 		``, ` `, `null`, `[]`, `1`, `"ack"`, `{`, `{}`, `{"t":null}`, `{"t":1}`, `{"t":"ack"}`, `{"t":"ack","seq":null}`,
 		`{"t":"ack","seq":42}`, `{"t":"ack","seq":["42"]}`, `{"t":"ack","seq":[-1]}`, `{"t":"ack","seq":[1.5]}`,
 		`{"t":"ack","seq":[18446744073709551616]}`, `{"t":"ack","seq":[1]}{}`, `{"t":"ack","seq":[1]} x`, "{\"t\":\"\xff\"}",
+		`{"t":"ack","seq":[,]}`, `{"t":"ack","seq":[1,]}`, `{"t":"ack","seq":[,1]}`, `{"t":"ack","seq":[1,,2]}`, `{"t":"ack","seq":[01]}`,
+		`{"t":"ack","seq":[1 2]}`, `{"t":"ack","seq":[1]x]}`, `{"t":"device"}`, `{"t":"device","channel":"apns","token":""}`,
 		`{"t":"opened","seq":{}}`, strings.Repeat("[", 100_000),
 	} {
 		if got, err := DecodeClientFrame([]byte(text)); !errors.Is(err, ErrFrame) {
@@ -112,11 +116,14 @@ func TestDecodeClientFrameBoundsSequences(t *testing.T) {
 }
 
 func FuzzDecodeClientFrame(f *testing.F) {
-	for _, text := range []string{`{"t":"ack","seq":[41,42]}`, `{"t":"opened","seq":[]}`, `{"t":"logout"}`, `{"t":"?","seq":{}}`, `[`, "\xff"} {
+	for _, text := range []string{`{"t":"ack","seq":[41,42]}`, `{"t":"ack","seq":[0,01,,]}`, `{"t":"opened","seq":[]}`, `{"t":"logout"}`, `{"t":"?","seq":{}}`, `[`, "\xff"} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, err := DecodeClientFrame(b)
+		if byTheBook, err2 := decodeClientFrame(b); !reflect.DeepEqual(got, byTheBook) || (err == nil) != (err2 == nil) {
+			t.Fatalf("%s is %+v, %v; by the book %+v, %v", b, got, err, byTheBook, err2)
+		}
 		if err != nil {
 			if !errors.Is(err, ErrFrame) {
 				t.Fatalf("%v is not ErrFrame", err)
