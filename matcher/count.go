@@ -36,7 +36,7 @@ func (s *shard) count(ctx context.Context, r *broker.Request, waiting *sync.Wait
 		s.refuse(r, resultCorrupt, err.Error())
 		return
 	}
-	if s.at.At() >= q.Folded {
+	if s.has(q.Folded) {
 		s.answer(r, nodes)
 		return
 	}
@@ -50,7 +50,7 @@ func (s *shard) count(ctx context.Context, r *broker.Request, waiting *sync.Wait
 		defer func() { <-s.waiting }()
 		wait, cancel := context.WithTimeout(ctx, countWait)
 		defer cancel()
-		if s.at.Await(wait, q.Folded) != nil {
+		if s.await(wait, q.Folded) != nil {
 			s.refuse(r, resultLate, "the log is behind")
 			return
 		}

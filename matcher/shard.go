@@ -29,6 +29,7 @@ type shard struct {
 	log   *slog.Logger
 	index *index.Index
 	at    broker.Progress // sequence in the shard's log up to which the index is folded
+	holes holes
 
 	// Of the fold alone.
 	batch   []index.Update
@@ -82,6 +83,7 @@ func (s *shard) run(ctx context.Context, ready func()) error {
 
 // fold takes one message of the shard's log. Records gather into a batch as long as more are at hand.
 func (s *shard) fold(m *broker.Message) error {
+	s.holes.pass(m.Seq)
 	if !wire.IsPushSubject(m.Subject) {
 		if err := s.gather(m); err != nil {
 			// What cannot be read is left out and told; stopping would leave the whole shard without pushes.
@@ -123,7 +125,7 @@ func (s *shard) match(ctx context.Context, m *broker.Message) error {
 		s.m.metrics.evaluations.WithLabelValues(resultCorrupt).Inc()
 		return nil
 	}
-	if err := s.at.Await(ctx, m.Seq); err != nil {
+	if err := s.await(ctx, m.Seq); err != nil {
 		return fmt.Errorf("wait for the log up to push %d: %w", p.Seq, err)
 	}
 	audience := broker.Message{Subject: wire.AudienceSubject(s.app, s.id, p.Seq), Header: map[string]string{

@@ -85,14 +85,21 @@ func (n *Native) audience(ctx context.Context, p *push.Push) (*audience, error) 
 	slices.Sort(shards)
 	a := &audience{Evaluated: true, Shards: []shardAudience{}}
 	for _, shard := range shards {
-		m, err := n.b.Last(ctx, wire.AudiencesStream, wire.AudienceSubject(p.App, shard, p.Seq))
+		subject := wire.AudienceSubject(p.App, shard, p.Seq)
+		m, err := n.b.Last(ctx, wire.AudiencesStream, subject)
 		if errors.Is(err, broker.ErrNotFound) {
-			later, err := n.isLater(ctx, p, shard)
-			if err != nil {
-				return nil, err
+			later, lerr := n.isLater(ctx, p, shard)
+			if lerr != nil {
+				return nil, lerr
 			}
-			a.Evaluated = a.Evaluated && later
-			continue
+			if !later {
+				a.Evaluated = false
+				continue
+			}
+			// The part may have come between the two looks, and a later push's behind it.
+			if m, err = n.b.Last(ctx, wire.AudiencesStream, subject); errors.Is(err, broker.ErrNotFound) {
+				continue
+			}
 		}
 		if err != nil {
 			return nil, err

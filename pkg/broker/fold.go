@@ -16,6 +16,10 @@ const (
 	foldPull      = 5000    // messages fetched ahead: a replay runs at the broker's speed
 	foldBytes     = 8 << 20 // bytes fetched ahead: a log of bitmaps must not fill the memory
 	maxBackoff    = 2 * time.Second
+	// foldIdle is how long the broker keeps the consumer of a fold that has gone without a word.
+	foldIdle = 30 * time.Second
+	// foldRecheck is how often a fold that waits for replaced messages asks whether there are any still.
+	foldRecheck = 100 * time.Millisecond
 )
 
 // FoldConfig says what to replay.
@@ -73,7 +77,7 @@ type fold struct {
 }
 
 func (b *Broker) foldOnce(ctx context.Context, f *fold) error {
-	occ := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}
+	occ := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: foldIdle}
 	if f.cfg.Filter != "" {
 		occ.FilterSubjects = []string{f.cfg.Filter}
 	}
@@ -90,11 +94,13 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) error {
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 	}
+	defer b.forget(ctx, cons, f.cfg.Stream)
 	info, err := cons.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 	}
-	if info.NumPending == 0 && f.caughtUp() {
+	read := info.NumPending == 0
+	if read && b.caughtUp(ctx, f) {
 		return nil
 	}
 	msgs, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(foldPull, foldBytes), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat))
@@ -103,9 +109,15 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) error {
 	}
 	defer msgs.Stop()
 	for {
-		m, err := msgs.Next(jetstream.NextContext(ctx))
+		m, err := f.message(ctx, msgs, read)
 		if errors.Is(err, jetstream.ErrNoHeartbeat) {
 			return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
+		}
+		if read && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			if b.caughtUp(ctx, f) {
+				return nil
+			}
+			continue
 		}
 		if err != nil {
 			return err
@@ -119,21 +131,56 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) error {
 			return f.failed
 		}
 		f.next = msg.Seq + 1
-		if msg.More == 0 && f.caughtUp() {
+		read = read || msg.More == 0
+		if read && b.caughtUp(ctx, f) {
 			return nil
 		}
 	}
 }
 
-// caughtUp notes that the start's messages have been handled, and says whether that ends the fold.
-func (f *fold) caughtUp() bool {
-	if !f.read {
-		f.read = true
-		if f.cfg.CaughtUp != nil {
-			f.cfg.CaughtUp()
+// message waits for the next message; for a moment only while it has to be asked again whether there is one (read).
+func (f *fold) message(ctx context.Context, msgs jetstream.MessagesContext, read bool) (jetstream.Msg, error) {
+	if read && !f.read {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, foldRecheck)
+		defer cancel()
+	}
+	return msgs.Next(jetstream.NextContext(ctx))
+}
+
+// caughtUp notes that the start's messages have been handled, once the broker had said that there were no more, and says
+// whether that ends the fold. Of last messages only, one that was replaced before it came is not counted among those that
+// are to come: its replacement is, when it comes, so that these folds have read everything when they have the newest.
+func (b *Broker) caughtUp(ctx context.Context, f *fold) bool {
+	if f.read {
+		return f.cfg.StopWhenRead
+	}
+	if f.cfg.LastOnly {
+		filter := f.cfg.Filter
+		if filter == "" {
+			filter = ">"
+		}
+		newest, err := b.Last(ctx, f.cfg.Stream, filter)
+		if err != nil && !errors.Is(err, ErrNotFound) || err == nil && newest.Seq >= f.next {
+			return false
 		}
 	}
+	f.read = true
+	if f.cfg.CaughtUp != nil {
+		f.cfg.CaughtUp()
+	}
 	return f.cfg.StopWhenRead
+}
+
+// forget takes a fold's consumer from the broker, which keeps a limited number of them for each stream.
+func (b *Broker) forget(ctx context.Context, cons jetstream.Consumer, stream string) {
+	info := cons.CachedInfo()
+	if info == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = b.in.DeleteConsumer(ctx, stream, info.Name) // otherwise the broker does after foldIdle
 }
 
 func fromStream(m jetstream.Msg, meta *jetstream.MsgMetadata) Message {
