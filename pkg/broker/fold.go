@@ -19,7 +19,7 @@ const (
 	// foldIdle is how long the broker keeps the consumer of a fold that has gone without a word.
 	foldIdle = 30 * time.Second
 	// foldRecheck is how often a fold that waits for replaced messages asks whether there are any still.
-	foldRecheck = 100 * time.Millisecond
+	foldRecheck = 20 * time.Millisecond
 )
 
 // FoldConfig says what to replay.

@@ -39,7 +39,7 @@ func TestFoldOfLastMessagesHasEverySubject(t *testing.T) {
 			}
 		})
 	}
-	for range 60 {
+	for range 20 {
 		seen := map[string]bool{}
 		err := b.Fold(t.Context(), broker.FoldConfig{
 			Stream: wire.PendingStream, Filter: wire.PendingFilter(app, 0), LastOnly: true, StopWhenRead: true,

@@ -1,0 +1,62 @@
+package soak
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config is how much is tried, for how long.
+type Config struct {
+	// Seed decides the schedule.
+	Seed uint64
+	// Users there are, and Sessions of them that are to be open at once.
+	Users, Sessions int
+	// Duration of the schedule. Starting before it, and bringing every user online after it, take a little more.
+	Duration time.Duration
+	// Pushes, Changes and Revocations a second, on average; Changes are calls that change users.
+	Pushes, Changes, Revocations float64
+	// Troubles is the mean time between two processes being disturbed; zero for none.
+	Troubles time.Duration
+	// Stay is the mean time for which a user is online.
+	Stay time.Duration
+	// Grace is what the judge grants (Judge.Grace).
+	Grace time.Duration
+	// Progress is the time between two lines of progress.
+	Progress time.Duration
+}
+
+// Default is a run of ten minutes.
+func Default() Config {
+	return Config{
+		Seed: 1, Users: 3000, Sessions: 1500, Duration: 10 * time.Minute, Pushes: 2, Changes: 8, Revocations: 0.2,
+		Troubles: 5 * time.Second, Stay: time.Minute, Grace: 15 * time.Second, Progress: 10 * time.Second,
+	}
+}
+
+// Short is a run that ends within a minute, on a small machine. Its seed has a process of every role killed.
+func Short() Config {
+	return Config{
+		Seed: 33, Users: 300, Sessions: 200, Duration: 25 * time.Second, Pushes: 4, Changes: 8, Revocations: 0.4,
+		Troubles: 1200 * time.Millisecond, Stay: 20 * time.Second, Grace: 8 * time.Second, Progress: 10 * time.Second,
+	}
+}
+
+// Validate says what is wrong, in a sentence.
+func (c Config) Validate() error {
+	switch {
+	case c.Users < 10 || c.Users > 1_000_000:
+		return fmt.Errorf("there are 10 to 1000000 users, not %d", c.Users)
+	case c.Sessions < 1 || c.Sessions > 15_000:
+		return fmt.Errorf("there are 1 to 15000 sessions at once, not %d", c.Sessions)
+	case c.Duration < time.Second || c.Duration > 24*time.Hour:
+		return fmt.Errorf("a run takes 1s to 24h, not %v", c.Duration)
+	case c.Pushes <= 0 || c.Changes <= 0 || c.Revocations < 0:
+		return errors.New("there must be some pushes and changes a second, and no negative number of revocations")
+	case c.Troubles < 0 || c.Troubles > 0 && c.Troubles < 100*time.Millisecond:
+		return fmt.Errorf("processes are disturbed every 100ms or less often, or never at 0, not every %v", c.Troubles)
+	case c.Stay < time.Second || c.Grace < time.Second || c.Progress < time.Second:
+		return errors.New("stay, grace and progress are at least 1s each")
+	}
+	return nil
+}

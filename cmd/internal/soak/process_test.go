@@ -1,0 +1,86 @@
+package soak
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// newProcess is one of this program's own, with a starter that ends with the test.
+func newProcess(t *testing.T, what string) (p *process, odd *[]string) {
+	t.Helper()
+	starter := newStarter()
+	t.Cleanup(starter.close)
+	odd = new([]string)
+	p = &process{
+		slot: "deliver-1", args: []string{os.Args[0]}, env: []string{idle + "=" + what}, log: filepath.Join(t.TempDir(), "log"),
+		starter: starter, crashed: func(_, how string) { *odd = append(*odd, how) },
+	}
+	t.Cleanup(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.down(syscall.SIGKILL, time.Minute)
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.up(); err != nil {
+		t.Fatal(err)
+	}
+	return p, odd
+}
+
+// alive says whether there is a process.
+func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+
+func TestAKilledProcessIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	p, odd := newProcess(t, "waits")
+	pid, begun := p.cmd.Process.Pid, false
+	if err := p.disturb(t.Context(), Disturbance{What: Kill, For: time.Millisecond}, func() { begun = true }); err != nil {
+		t.Fatal(err)
+	}
+	if !begun || alive(pid) || p.cmd.Process.Pid == pid || !alive(p.cmd.Process.Pid) {
+		t.Errorf("begun %v, the first lives: %v, the second is %d after %d", begun, alive(pid), p.cmd.Process.Pid, pid)
+	}
+	if err := p.disturb(t.Context(), Disturbance{What: Stop, For: time.Millisecond}, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	if len(*odd) != 0 {
+		t.Errorf("odd: %q", *odd)
+	}
+}
+
+func TestAProcessThatEndsByItselfIsTold(t *testing.T) {
+	t.Parallel()
+	p, odd := newProcess(t, "ends")
+	<-p.exited
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.revive(); err != nil {
+		t.Fatal(err)
+	}
+	if len(*odd) != 1 || !strings.Contains((*odd)[0], "exit status 3") {
+		t.Errorf("odd: %q", *odd)
+	}
+}
+
+// A process that a run could not end in an orderly way is killed when its context is over, and nothing is left.
+func TestAnInterruptedDisturbanceLeavesOneProcess(t *testing.T) {
+	t.Parallel()
+	p, _ := newProcess(t, "waits")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.disturb(ctx, Disturbance{What: Kill, For: time.Hour}, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	pid := p.cmd.Process.Pid
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.down(syscall.SIGKILL, time.Minute); alive(pid) || p.cmd != nil {
+		t.Error("the process is still there")
+	}
+}
