@@ -105,6 +105,8 @@ type core struct {
 	srv  *server.Server      // nil when dialled
 	lock *dirLock            // nil when dialled
 
+	conns connections
+
 	mu      sync.Mutex
 	streams map[string]jetstream.Stream
 	writers map[string]*writer
@@ -153,6 +155,7 @@ func (b *Broker) connect(ctx context.Context) error {
 			b.log.Warn("connection to the broker", "subject", subject, "err", err)
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.conns.lost()
 			if err != nil {
 				b.log.Warn("disconnected from the broker", "err", err)
 			}

@@ -90,7 +90,11 @@ func header(h nats.Header) map[string]string {
 // the message for another reason.
 func (b *Broker) Publish(ctx context.Context, m Message) (seq uint64, repeated bool, err error) {
 	err = b.guarded("publish "+m.Subject, func() error {
-		ack, err := b.js.PublishMsg(ctx, m.nats())
+		var ack *jetstream.PubAck
+		err := b.conns.answered(ctx, func(ctx context.Context) (err error) {
+			ack, err = b.js.PublishMsg(ctx, m.nats())
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("publish to %s: %w", m.Subject, asRefused(asConflict(err)))
 		}
@@ -142,7 +146,11 @@ func (b *Broker) Last(ctx context.Context, stream, subject string) (*Message, er
 	if err != nil {
 		return nil, err
 	}
-	raw, err := s.GetLastMsgForSubject(ctx, subject)
+	var raw *jetstream.RawStreamMsg
+	err = b.conns.answered(ctx, func(ctx context.Context) (err error) {
+		raw, err = s.GetLastMsgForSubject(ctx, subject)
+		return err
+	})
 	return fromRaw(raw, err, subject)
 }
 
@@ -152,7 +160,11 @@ func (b *Broker) Get(ctx context.Context, stream string, seq uint64) (*Message, 
 	if err != nil {
 		return nil, err
 	}
-	raw, err := s.GetMsg(ctx, seq)
+	var raw *jetstream.RawStreamMsg
+	err = b.conns.answered(ctx, func(ctx context.Context) (err error) {
+		raw, err = s.GetMsg(ctx, seq)
+		return err
+	})
 	return fromRaw(raw, err, fmt.Sprintf("%s at %d", stream, seq))
 }
 
@@ -177,6 +189,15 @@ var errPartial = errors.New("the broker's answer broke off, try again")
 
 // LastOf reads the last messages of several subjects, by subject; a subject without one is absent.
 func (b *Broker) LastOf(ctx context.Context, stream string, subjects []string) (map[string]*Message, error) {
+	var found map[string]*Message
+	err := b.conns.answered(ctx, func(ctx context.Context) (err error) {
+		found, err = b.lastOf(ctx, stream, subjects)
+		return err
+	})
+	return found, err
+}
+
+func (b *Broker) lastOf(ctx context.Context, stream string, subjects []string) (map[string]*Message, error) {
 	found := make(map[string]*Message, len(subjects))
 	if len(subjects) == 1 { // a login's case: one request and one answer, without a subscription for many
 		m, err := b.Last(ctx, stream, subjects[0])

@@ -13,7 +13,11 @@ import (
 
 // Request asks whoever serves a subject. The error is ErrUnavailable when nobody does.
 func (b *Broker) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
-	m, err := b.nc.RequestWithContext(ctx, subject, data)
+	var m *nats.Msg
+	err := b.conns.answered(ctx, func(ctx context.Context) (err error) {
+		m, err = b.nc.RequestWithContext(ctx, subject, data)
+		return err
+	})
 	if errors.Is(err, nats.ErrNoResponders) {
 		return nil, fmt.Errorf("request %s: %w", subject, ErrUnavailable)
 	}

@@ -142,6 +142,8 @@ const minBatch = 13
 func (b *core) commit(stream string, units []*unit) {
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
+	ctx, stop := b.conns.until(ctx)
+	defer stop()
 	if len(units) == 1 {
 		units[0].seqs, units[0].err = b.writeUnit(ctx, stream, units[0].msgs)
 		return
@@ -188,7 +190,7 @@ func (b *core) writeEach(ctx context.Context, stream string, units []*unit) {
 			case err := <-acks[i].Err():
 				u.err = fmt.Errorf("publish to %s: %w", stream, asConflict(err))
 			case <-ctx.Done():
-				u.err = fmt.Errorf("publish to %s: %w", stream, ctx.Err())
+				u.err = fmt.Errorf("publish to %s: %w", stream, context.Cause(ctx))
 			}
 		}
 	}
@@ -198,7 +200,7 @@ func (b *core) writeUnit(ctx context.Context, stream string, msgs []Message) ([]
 	if len(msgs) == 1 {
 		ack, err := b.js.PublishMsg(ctx, msgs[0].nats())
 		if err != nil {
-			return nil, fmt.Errorf("write to %s: %w", stream, asConflict(err))
+			return nil, fmt.Errorf("write to %s: %w", stream, asConflict(cause(ctx, err)))
 		}
 		return []uint64{ack.Sequence}, nil
 	}
@@ -208,7 +210,7 @@ func (b *core) writeUnit(ctx context.Context, stream string, msgs []Message) ([]
 	}
 	ack, err := jetstreamext.PublishMsgBatch(ctx, b.js, out)
 	if err != nil {
-		return nil, fmt.Errorf("write %d messages to %s: %w", len(msgs), stream, asConflict(err))
+		return nil, fmt.Errorf("write %d messages to %s: %w", len(msgs), stream, asConflict(cause(ctx, err)))
 	}
 	seqs := make([]uint64, len(msgs))
 	for i := range seqs {
