@@ -76,43 +76,33 @@ type fold struct {
 	failed error  // from Handle
 }
 
-func (b *Broker) foldOnce(ctx context.Context, f *fold) error {
-	occ := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: foldIdle}
-	if f.cfg.Filter != "" {
-		occ.FilterSubjects = []string{f.cfg.Filter}
-	}
-	switch {
-	case f.next > 0 && f.next != f.cfg.Start || f.next > 0 && !f.cfg.LastOnly:
-		occ.DeliverPolicy, occ.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.next
-	case f.cfg.LastOnly:
-		occ.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
-		if f.cfg.Filter == "" {
-			occ.FilterSubjects = []string{">"}
-		}
-	}
-	cons, err := b.in.OrderedConsumer(ctx, f.cfg.Stream, occ)
+// errGap is why a fold begins again behind what it has: a message was lost on its way here.
+var errGap = errors.New("a message was lost on its way")
+
+// foldOnce follows until the connection is lost, or something on it. The consumer is a plain one, and not the client's
+// ordered one: the way back of that may wait for ten seconds for an answer that went with the connection.
+func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
+	ctx, cancel := b.conns.until(ctx)
+	defer cancel()
+	defer func() { err = cause(ctx, err) }()
+	cons, err := b.in.CreateConsumer(ctx, f.cfg.Stream, f.consumer())
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 	}
-	defer b.forget(ctx, cons, f.cfg.Stream)
-	info, err := cons.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
-	}
+	info := cons.CachedInfo()
+	defer b.forget(ctx, f.cfg.Stream, info.Name)
 	read := info.NumPending == 0
 	if read && b.caughtUp(ctx, f) {
 		return nil
 	}
-	msgs, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(foldPull, foldBytes), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat))
+	msgs, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(foldPull, foldBytes), jetstream.PullExpiry(pullExpiry),
+		jetstream.PullHeartbeat(pullHeartbeat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 	}
 	defer msgs.Stop()
-	for {
+	for last := uint64(0); ; {
 		m, err := f.message(ctx, msgs, read)
-		if errors.Is(err, jetstream.ErrNoHeartbeat) {
-			return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
-		}
 		if read && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 			if b.caughtUp(ctx, f) {
 				return nil
@@ -120,12 +110,16 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) error {
 			continue
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 		}
 		meta, err := m.Metadata()
 		if err != nil {
 			return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 		}
+		if meta.Sequence.Consumer != last+1 {
+			return fmt.Errorf("follow %s: %w", f.cfg.Stream, errGap)
+		}
+		last++
 		msg := fromStream(m, meta)
 		if f.failed = f.cfg.Handle(&msg); f.failed != nil {
 			return f.failed
@@ -136,6 +130,24 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) error {
 			return nil
 		}
 	}
+}
+
+// consumer is what hands the fold its messages from where it is. It is this process's alone, and keeps nothing.
+func (f *fold) consumer() jetstream.ConsumerConfig {
+	c := jetstream.ConsumerConfig{
+		FilterSubject: f.cfg.Filter, DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy,
+		InactiveThreshold: foldIdle, MemoryStorage: true, Replicas: 1,
+	}
+	switch {
+	case f.next > 0 && f.next != f.cfg.Start || f.next > 0 && !f.cfg.LastOnly:
+		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.next
+	case f.cfg.LastOnly:
+		c.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
+		if f.cfg.Filter == "" {
+			c.FilterSubject = ">"
+		}
+	}
+	return c
 }
 
 // message waits for the next message; for a moment only while it has to be asked again whether there is one (read).
@@ -172,15 +184,15 @@ func (b *Broker) caughtUp(ctx context.Context, f *fold) bool {
 	return f.cfg.StopWhenRead
 }
 
-// forget takes a fold's consumer from the broker, which keeps a limited number of them for each stream.
-func (b *Broker) forget(ctx context.Context, cons jetstream.Consumer, stream string) {
-	info := cons.CachedInfo()
-	if info == nil {
+// forget takes a fold's consumer from the broker, which keeps a limited number of them for each stream. One that cannot be
+// reached the broker takes itself after foldIdle.
+func (b *Broker) forget(ctx context.Context, stream, consumer string) {
+	if errors.Is(context.Cause(ctx), ErrLost) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	_ = b.in.DeleteConsumer(ctx, stream, info.Name) // otherwise the broker does after foldIdle
+	_ = b.in.DeleteConsumer(ctx, stream, consumer)
 }
 
 func fromStream(m jetstream.Msg, meta *jetstream.MsgMetadata) Message {

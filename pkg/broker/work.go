@@ -47,7 +47,10 @@ func (b *Broker) Work(ctx context.Context, cfg WorkConfig) error {
 	}
 }
 
-func (b *Broker) workOnce(ctx context.Context, cfg WorkConfig, progress func()) error {
+func (b *Broker) workOnce(ctx context.Context, cfg WorkConfig, progress func()) (err error) {
+	ctx, cancel := b.conns.until(ctx)
+	defer cancel()
+	defer func() { err = cause(ctx, err) }()
 	cons, err := b.in.CreateOrUpdateConsumer(ctx, cfg.Stream, jetstream.ConsumerConfig{
 		Durable: cfg.Durable, FilterSubject: cfg.Filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
 		MaxAckPending: 1, MaxDeliver: -1,

@@ -208,7 +208,8 @@ func (b *core) writeUnit(ctx context.Context, stream string, msgs []Message) ([]
 	for i := range msgs {
 		out[i] = msgs[i].nats()
 	}
-	ack, err := jetstreamext.PublishMsgBatch(ctx, b.js, out)
+	// One answer for all: another for the first message would be another round trip, and no context ends it.
+	ack, err := jetstreamext.PublishMsgBatch(ctx, b.js, out, jetstreamext.BatchFlowControl{})
 	if err != nil {
 		return nil, fmt.Errorf("write %d messages to %s: %w", len(msgs), stream, asConflict(cause(ctx, err)))
 	}
