@@ -56,8 +56,12 @@ export function scenarios(place: Place): {
 
   scenario("pushes wait for who is offline, and come oldest first", async (account) => {
     const texts = ["one", "two", "three", "four"];
+    const here = await open(account);
+    await here.greeted(1);
+    await service.push(account, "for who is here", 0);
+    await here.received(1);
+    await here.stop();
     for (const text of texts) await service.push(account, text);
-    await service.push(account, "for nobody", 0);
     const c = await open(account);
     assert.deepEqual(await c.received(4), texts);
   });
