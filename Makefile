@@ -10,7 +10,7 @@ FUZZTIME ?= 5s
 # Where known faults are looked up: the Go project's database, or a copy of it such as file:///var/lib/vulndb.
 VULNDB ?= https://vuln.go.dev
 
-.PHONY: run build test check lint vuln race fuzz bench demo clean help
+.PHONY: run build test check lint vuln race fuzz bench demo cluster manifests clean help
 
 run: build ## Build and serve everything in one process, once it has pushed to itself; data stays in ./data
 	./bin/carillon serve --self-test
@@ -49,8 +49,14 @@ bench: ## Measure; see docs/benchmarks
 demo: build ## Run the main job on real input and check every recipient
 	./bin/carillon demo
 
+cluster: build ## Run the topology of docker-compose.yml as processes and kill a broker; SHORT=1 for a small one
+	go run ./cmd/internal/cluster -binary bin/carillon $(if $(SHORT),-short)
+
+manifests: ## Hold deploy/kubernetes against the types of the Kubernetes API
+	cd deploy/testdata/check && go test ./...
+
 clean: ## Remove what was built; ./data stays
 	rm -rf bin
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -72,29 +72,14 @@ type fold struct {
 	failed error  // from Handle
 }
 
+// foldOnce follows the stream by a consumer of its own, until that is lost. The client's own ordered consumer would make
+// another of the same name, and where a cluster has given that name to a server that is gone, never get it.
 func (b *Broker) foldOnce(ctx context.Context, f *fold) error {
-	occ := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}
-	if f.cfg.Filter != "" {
-		occ.FilterSubjects = []string{f.cfg.Filter}
-	}
-	switch {
-	case f.next > 0 && f.next != f.cfg.Start || f.next > 0 && !f.cfg.LastOnly:
-		occ.DeliverPolicy, occ.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.next
-	case f.cfg.LastOnly:
-		occ.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
-		if f.cfg.Filter == "" {
-			occ.FilterSubjects = []string{">"}
-		}
-	}
-	cons, err := b.in.OrderedConsumer(ctx, f.cfg.Stream, occ)
+	cons, err := b.consumer(ctx, f)
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 	}
-	info, err := cons.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
-	}
-	if info.NumPending == 0 && f.caughtUp() {
+	if cons.CachedInfo().NumPending == 0 && f.caughtUp() {
 		return nil
 	}
 	msgs, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(foldPull, foldBytes), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat))
@@ -102,7 +87,7 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) error {
 		return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 	}
 	defer msgs.Stop()
-	for {
+	for delivered := uint64(1); ; delivered++ {
 		m, err := msgs.Next(jetstream.NextContext(ctx))
 		if errors.Is(err, jetstream.ErrNoHeartbeat) {
 			return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
@@ -114,6 +99,9 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) error {
 		if err != nil {
 			return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 		}
+		if meta.Sequence.Consumer != delivered { // one was lost on its way here
+			return fmt.Errorf("follow %s: message %d came as number %d of this consumer, not as %d", f.cfg.Stream, meta.Sequence.Stream, meta.Sequence.Consumer, delivered)
+		}
 		msg := fromStream(m, meta)
 		if f.failed = f.cfg.Handle(&msg); f.failed != nil {
 			return f.failed
@@ -123,6 +111,34 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) error {
 			return nil
 		}
 	}
+}
+
+const (
+	// consumerTime is how long making a consumer may take: the server that is to have it may be gone, and the next try may
+	// get another.
+	consumerTime = 2 * time.Second
+	// consumerIdle is how long the broker keeps a consumer that nobody reads any more.
+	consumerIdle = time.Minute
+)
+
+// consumer makes one that begins where the fold has come to. It is in one server's memory: when that goes, so does it.
+func (b *Broker) consumer(ctx context.Context, f *fold) (jetstream.Consumer, error) {
+	cfg := jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubject: f.cfg.Filter, AckPolicy: jetstream.AckNonePolicy, MaxDeliver: -1,
+		InactiveThreshold: consumerIdle, MemoryStorage: true, Replicas: 1,
+	}
+	switch {
+	case f.next > 0 && f.next != f.cfg.Start || f.next > 0 && !f.cfg.LastOnly:
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.next
+	case f.cfg.LastOnly:
+		cfg.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
+		if f.cfg.Filter == "" {
+			cfg.FilterSubject = ">"
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, consumerTime)
+	defer cancel()
+	return b.in.CreateConsumer(ctx, f.cfg.Stream, cfg)
 }
 
 // caughtUp notes that the start's messages have been handled, and says whether that ends the fold.
