@@ -32,8 +32,9 @@ var rooms = map[string][]string{
 	"pkg/client":    {"pkg/push", "pkg/wire", "pkg/usersig"},
 	"pkg/broker":    {"pkg/push", "pkg/wire"},
 	"pkg/directory": {"pkg/push", "pkg/wire", "pkg/broker"},
+	"pkg/history":   {"pkg/predicate", "pkg/push", "pkg/wire", "pkg/broker", "pkg/directory"},
 
-	"ingest":  {"pkg/predicate", "pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/usersig"},
+	"ingest":  {"pkg/predicate", "pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/history", "pkg/usersig"},
 	"matcher": {"pkg/predicate", "pkg/push", "pkg/wire", "pkg/broker", "pkg/directory"},
 	"deliver": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/usersig"},
 	"offline": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory"},
@@ -54,7 +55,7 @@ var confined = []struct {
 	{library: "github.com/synadia-io/orbit.go", rooms: []string{"pkg/broker"}},
 	{library: "github.com/nats-io/nats-server", rooms: []string{"pkg/broker", "cmd/internal/app/apptest", "bench"}, tests: true},
 	{library: "github.com/centrifugal/centrifuge", rooms: []string{"bench"}}, // what Carillon is measured against
-	{library: "github.com/RoaringBitmap/roaring", rooms: []string{"pkg/wire", "ingest", "matcher", "deliver", "offline", "bench"}},
+	{library: "github.com/RoaringBitmap/roaring", rooms: []string{"pkg/wire", "pkg/history", "matcher", "deliver", "offline", "bench"}, tests: true},
 }
 
 // nameless are names of packages that say nothing about what is in them.

@@ -20,7 +20,7 @@ const (
 
 // table is every command that is answered.
 func (i *Ingest) table() []*command {
-	const login, all = "im_open_login_svc", "all_member_push"
+	const login, all, tim = "im_open_login_svc", "all_member_push", "timpush"
 	return []*command{
 		{login, "account_import", importsPerSecond, accountsFamily, i.importAccount},
 		{login, "multiaccount_import", callsPerSecond, accountsFamily, i.importAccounts},
@@ -37,6 +37,9 @@ func (i *Ingest) table() []*command {
 		{all, "im_remove_tag", callsPerSecond, pushFamily, i.removeTags},
 		{all, "im_remove_all_tags", callsPerSecond, pushFamily, i.removeAllTags},
 		{all, "im_get_tag", callsPerSecond, pushFamily, i.getTags},
+		{tim, "all_member_push_statistics", callsPerSecond, pushFamily, i.pushStatistics},
+		{tim, "all_member_push_trace", callsPerSecond, pushFamily, i.pushTrace},
+		{tim, "all_member_push_loss", callsPerSecond, pushFamily, i.pushLoss},
 		{"openim", "query_online_status", callsPerSecond, onlineFamily, i.queryOnline},
 	}
 }

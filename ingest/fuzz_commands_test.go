@@ -18,7 +18,9 @@ import (
 func goodBodies() map[string]string {
 	const users = `{"UserAttrs":[{"To_Account":"u","Attrs":{"sex":"f"}}]}`
 	const tags = `{"UserTags":[{"To_Account":"u","Tags":["a","b"]}]}`
+	const tasks = `{"StartTime":1700000000,"EndTime":1700086400,"TaskID":["1400000001-1"]}`
 	return map[string]string{
+		"all_member_push_statistics": tasks, "all_member_push_loss": tasks, "all_member_push_trace": `{"TaskID":"1400000001-1","UserID":"u"}`,
 		"account_import": `{"UserID":"u","Nick":"n","FaceUrl":"f"}`, "multiaccount_import": `{"AccountList":[{"UserID":"u"},{"UserID":"v"}]}`,
 		"account_delete": `{"DeleteItem":[{"UserID":"w"}]}`, "account_check": `{"CheckItem":[{"UserID":"u"},{"UserID":"x"}]}`,
 		"kick": `{"UserID":"u"}`, "im_push": pushBody(`,"Condition":{"TagsOr":["a"]},"OfflinePushInfo":{"Title":"t"}`),

@@ -19,6 +19,7 @@ import (
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/directory"
+	"github.com/carillon-push/carillon/pkg/history"
 	"github.com/carillon-push/carillon/pkg/push"
 )
 
@@ -27,6 +28,7 @@ type Ingest struct {
 	cfg      Config
 	b        *broker.Broker
 	dir      *directory.Directory
+	history  *history.History
 	log      *slog.Logger
 	metrics  *metrics
 	commands map[string]*command // by service/name
@@ -53,7 +55,7 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 		cfg.Location = time.UTC
 	}
 	i := &Ingest{
-		cfg: cfg, b: b, dir: directory.New(b), log: log.With("component", "ingest"), metrics: m, failures: f,
+		cfg: cfg, b: b, dir: directory.New(b), history: history.New(b, log), log: log.With("component", "ingest"), metrics: m, failures: f,
 		commands: map[string]*command{}, now: time.Now,
 	}
 	for _, c := range i.table() {

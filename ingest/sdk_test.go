@@ -56,7 +56,7 @@ func TestRequestsOfSDKs(t *testing.T) {
 		})
 	}
 	for _, c := range (&Ingest{}).table() {
-		if name := c.service + "/" + c.name; !called[name] {
+		if name := c.service + "/" + c.name; !called[name] && c.service != "timpush" { // younger than the SDKs
 			t.Errorf("no SDK calls %s", name)
 		}
 	}

@@ -142,8 +142,13 @@ func (h *bench) raw(data []byte) push.Seq {
 }
 
 // run starts a matcher; stop ends it and returns when it has ended.
-func (h *bench) run(b *broker.Broker) (m *Matcher, stop func()) {
-	m, err := New(Config{Apps: []push.AppID{app}}, b, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+func (h *bench) run(b *broker.Broker, change ...func(*Config)) (m *Matcher, stop func()) {
+	cfg := Default()
+	cfg.Apps = []push.AppID{app}
+	for _, c := range change {
+		c(&cfg)
+	}
+	m, err := New(cfg, b, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		h.Fatal(err)
 	}

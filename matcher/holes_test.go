@@ -18,11 +18,11 @@ import (
 func TestReplacedChangesAreAwaited(t *testing.T) {
 	t.Parallel()
 	h := newBench(t, 0)
-	m, err := New(Config{}, h.b, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	m, err := New(Default(), h.b, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newShard(m, app, 0)
+	s := newShard(m, &broker.Hold{App: app})
 	write := func(o push.Ordinal, tags ...string) uint64 {
 		t.Helper()
 		r := push.Record{Account: "u"}

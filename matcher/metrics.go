@@ -16,15 +16,46 @@ const (
 	resultBusy     = "busy" // too many were waiting for the fold
 )
 
+// Results of loading or writing a snapshot, a closed set, with resultCorrupt.
+const (
+	resultLoaded  = "loaded"
+	resultAbsent  = "absent"  // there is none
+	resultStale   = "stale"   // it is of another log
+	resultVersion = "version" // its layout is one that this build does not know
+	resultWritten = "written"
+	resultFailed  = "failed" // the broker did not give or take it
+)
+
+const (
+	operationLoad  = "load"
+	operationWrite = "write"
+)
+
 type metrics struct {
 	evaluations *prometheus.CounterVec
 	seconds     prometheus.Histogram
 	matched     prometheus.Counter
 	updates     prometheus.Counter
 	counts      *prometheus.CounterVec
+
+	snapshots       *prometheus.CounterVec
+	snapshotSeconds *prometheus.HistogramVec
 }
 
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, m *Matcher) (*metrics, error) {
+	bytes := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "carillon_matcher_snapshot_bytes",
+		Help: "Bytes of the newest snapshots of the indexes that are held here, as far as they were loaded or written here.",
+	}, func() float64 { b, _ := m.snapshots(); return float64(b) })
+	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "carillon_matcher_snapshot_age_seconds",
+		Help: "Age of the oldest of these snapshots; 0 without any.",
+	}, func() float64 { _, a := m.snapshots(); return a.Seconds() })
+	return registered(reg, bytes, age, m.shards.Collector("carillon_matcher_shards_held",
+		"Shards whose index is held here, by place: first, standby, or leaving (until another has taken the shard over)."))
+}
+
+func registered(reg prometheus.Registerer, more ...prometheus.Collector) (*metrics, error) {
 	m := &metrics{
 		evaluations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "carillon_matcher_evaluations_total",
@@ -48,7 +79,16 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help: "Requests to count whom conditions hold for on a shard, by result: answered, or refused as corrupt, late (the log is behind), or busy (too many wait).",
 		}, []string{"result"}),
 	}
-	for _, c := range []prometheus.Collector{m.evaluations, m.seconds, m.matched, m.updates, m.counts} {
+	m.snapshots = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "carillon_matcher_snapshots_total",
+		Help: "Snapshots of indexes, by result: written, loaded, absent, failed (the broker), or not used as stale (of another log), corrupt or of another version.",
+	}, []string{"result"})
+	m.snapshotSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "carillon_matcher_snapshot_seconds",
+		Help:    "Time to load or write a snapshot, by operation: load, write.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
+	}, []string{"operation"})
+	for _, c := range append(more, m.evaluations, m.seconds, m.matched, m.updates, m.counts, m.snapshots, m.snapshotSeconds) {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

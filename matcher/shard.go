@@ -21,15 +21,17 @@ import (
 // maxBatch is how many updates share one write lock of the index.
 const maxBatch = 64
 
-// shard matches the pushes of one shard.
+// shard matches the pushes of one shard while it is held.
 type shard struct {
 	m     *Matcher
+	hold  *broker.Hold
 	app   push.AppID
 	id    push.Shard
 	log   *slog.Logger
 	index *index.Index
 	at    broker.Progress // sequence in the shard's log up to which the index is folded
 	holes holes
+	snap  snapshot // of the goroutine that loads it and then writes them
 
 	// Of the fold alone.
 	batch   []index.Update
@@ -39,20 +41,23 @@ type shard struct {
 	waiting chan struct{} // a slot for each count that waits for the fold, see count.go
 }
 
-func newShard(m *Matcher, app push.AppID, id push.Shard) *shard {
+func newShard(m *Matcher, h *broker.Hold) *shard {
 	return &shard{
-		m: m, app: app, id: id, log: m.log.With("app", app, "shard", id), index: index.New(),
+		m: m, hold: h, app: h.App, id: h.Shard, log: m.log.With("app", h.App, "shard", h.Shard), index: index.New(),
 		records: make([]push.Record, 0, maxBatch), caught: make(chan struct{}),
 		waiting: make(chan struct{}, maxWaiting),
 	}
 }
 
-// run folds the log, and takes pushes once it has caught up: earlier it would only keep them from a matcher that has.
-func (s *shard) run(ctx context.Context, ready func()) error {
+// run folds the log from where the snapshot ends, and takes pushes once it has caught up: earlier it would only keep them
+// from a matcher that has.
+func (s *shard) run(ctx context.Context) error {
+	folded := s.load(ctx)
+	s.at.Advance(folded)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return s.m.b.Fold(ctx, broker.FoldConfig{
-			Stream: wire.UsersStream(s.app, s.id), Handle: s.fold,
+			Stream: wire.UsersStream(s.app, s.id), Start: folded + 1, Handle: s.fold,
 			CaughtUp: func() {
 				s.log.Info("shard is ready", "users", s.index.Users(), "bytes", s.index.Bytes())
 				close(s.caught)
@@ -67,7 +72,7 @@ func (s *shard) run(ctx context.Context, ready func()) error {
 		}
 		return s.m.b.Work(ctx, broker.WorkConfig{
 			Stream: wire.UsersStream(s.app, s.id), Durable: wire.MatcherConsumer, Filter: wire.PushFilter(s.app),
-			Handle: s.match,
+			Rank: s.hold.Rank, Handle: s.match,
 		})
 	})
 	g.Go(func() error {
@@ -76,7 +81,15 @@ func (s *shard) run(ctx context.Context, ready func()) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		return s.counts(ctx, ready)
+		return s.counts(ctx, s.hold.Ready)
+	})
+	g.Go(func() error {
+		select { // the fold wakes it, ctx ends it
+		case <-s.caught:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		return s.snapshots(ctx)
 	})
 	return g.Wait()
 }

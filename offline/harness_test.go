@@ -105,7 +105,7 @@ func (h *bench) receipt(s push.Shard, seq push.Seq, expire int64, users ...uint3
 
 // run starts a worker; stop ends it and returns when it has ended.
 func (h *bench) run(b *broker.Broker, checkpoint time.Duration) (o *Offline, stop func()) {
-	o, err := New(Config{Apps: []push.AppID{app}, Checkpoint: checkpoint}, b, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	o, err := New(Config{Apps: []push.AppID{app}, Standby: 1, Checkpoint: checkpoint}, b, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		h.Fatal(err)
 	}

@@ -20,7 +20,7 @@ type metrics struct {
 	corrupt prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, more ...prometheus.Collector) (*metrics, error) {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
@@ -39,7 +39,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		merged:  counter("carillon_offline_entries_merged_total", "Entries that another worker of the shard had changed meanwhile."),
 		corrupt: counter("carillon_offline_corrupt_total", "Audiences, receipts and entries that cannot be read."),
 	}
-	for _, c := range []prometheus.Collector{m.live, m.inbox, m.fetched, m.entries, m.bytes, m.merged, m.corrupt} {
+	for _, c := range append(more, m.live, m.inbox, m.fetched, m.entries, m.bytes, m.merged, m.corrupt) {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

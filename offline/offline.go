@@ -1,18 +1,19 @@
 // Package offline remembers who has yet to get which push, and answers logins. Nothing in it is done once per user:
 // pending is one bitmap per push and shard, from its audience until its lifetime has passed.
 //
-// It folds, for each shard, AUDIENCES and RECEIPTS: pending = audience − receipts, for every push with a lifetime. A
-// revocation takes its push from everybody, and waits itself for those who have had that: the receipts of the one push say
-// who, and are read when the revocation comes. It publishes entries of the PENDING bucket, one for each push and shard,
-// with what is left of the lifetime as their TTL, and beside them the position up to which they have folded the logs. It
-// serves inbox.<app>.<shard>.
+// The workers divide the shards among themselves (broker.ShardRunner). For each that it holds, a worker folds AUDIENCES and
+// RECEIPTS: pending = audience − receipts, for every push with a lifetime. A revocation takes its push from everybody, and
+// waits itself for those who have had that: the receipts of the one push say who, and are read when the revocation comes.
+// It publishes entries of the PENDING bucket, one for each push and shard, with what is left of the lifetime as their TTL,
+// and beside them the position up to which they have folded the logs. It serves inbox.<app>.<shard>.
 //
 // Why a crash between any two lines is safe: the logs are the truth and the entries a checkpoint, so that a restart need
 // not read a week of audiences. A checkpoint writes the entries first and the position after them. After a crash between,
 // the entries are ahead of the position, and folding the rest again changes nothing: an audience whose entry exists is
 // skipped, and a receipt takes away what is away already. A receipt that comes before its audience is kept until that
 // comes, and the position stays before it. Several workers may hold one shard: entries only ever shrink, a worker that
-// finds another's entry keeps what both hold (their intersection), and so whatever a position once claimed stays true.
+// finds another's entry keeps what both hold (their intersection), and so whatever a position once claimed stays true. While none
+// holds it, nothing is lost: the logs stand, and a login asks until somebody has folded them.
 package offline
 
 import (
@@ -25,28 +26,34 @@ import (
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
 )
 
 // Config of an offline worker.
 type Config struct {
 	// Apps whose shards it works on, until SetApps says otherwise.
 	Apps []push.AppID
+	// Standby is how many workers hold a shard beside the first, so that logins are answered when that one is gone.
+	Standby int
 	// Checkpoint is how often entries that receipts have changed are written; new ones are written at once.
 	Checkpoint time.Duration
 }
 
-// Default checkpoints every five seconds: a restart folds that much again.
-func Default() Config { return Config{Checkpoint: 5 * time.Second} }
+// Default has one standby, and checkpoints every five seconds: a restart folds that much again.
+func Default() Config { return Config{Standby: 1, Checkpoint: 5 * time.Second} }
 
 // Validate says what is wrong, in a sentence.
 func (c Config) Validate() error {
+	if c.Standby < 0 {
+		return fmt.Errorf("a shard has no fewer standbys than none, not %d", c.Standby)
+	}
 	if c.Checkpoint <= 0 {
 		return fmt.Errorf("the checkpoint interval must be positive, not %v", c.Checkpoint)
 	}
 	return nil
 }
 
-// Offline works on the shards of its apps.
+// Offline works on those shards of its apps that are its own.
 type Offline struct {
 	cfg     Config
 	b       *broker.Broker
@@ -60,14 +67,14 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	metrics, err := newMetrics(reg)
-	if err != nil {
+	o := &Offline{cfg: cfg, b: b, log: log.With("component", "offline")}
+	o.shards = broker.NewShardRunner(b, broker.ShardConfig{Role: wire.RoleOffline, Apps: cfg.Apps, Standby: cfg.Standby},
+		func(ctx context.Context, h *broker.Hold) error { return newShard(o, h.App, h.Shard).run(ctx, h.Ready) })
+	var err error
+	if o.metrics, err = newMetrics(reg, o.shards.Collector("carillon_offline_shards_held",
+		"Shards whose pending pushes are held here, by place: first, standby, or leaving (until another has taken the shard over).")); err != nil {
 		return nil, fmt.Errorf("register the offline worker's metrics: %w", err)
 	}
-	o := &Offline{cfg: cfg, b: b, log: log.With("component", "offline"), metrics: metrics}
-	o.shards = broker.NewShardRunner(b, cfg.Apps, func(ctx context.Context, app push.AppID, id push.Shard, ready func()) error {
-		return newShard(o, app, id).run(ctx, ready)
-	})
 	return o, nil
 }
 

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -19,7 +20,11 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	if err := root().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "carillon:", err)
-		os.Exit(1)
+		code := 1
+		if e := (exit{}); errors.As(err, &e) {
+			code = e.code
+		}
+		os.Exit(code)
 	}
 }
 
@@ -38,6 +43,6 @@ now, to whoever is online, and for up to seven days to whoever comes online late
 	for _, r := range roleCommands() {
 		c.AddCommand(r)
 	}
-	c.AddCommand(usersigCommand(), listenCommand(), importCommand(), exportCommand(), demoCommand(), versionCommand())
+	c.AddCommand(brokerCommand(), adminCommand(), usersigCommand(), listenCommand(), importCommand(), exportCommand(), traceCommand(), replayCommand(), demoCommand(), versionCommand())
 	return c
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -98,6 +100,9 @@ func run(ctx context.Context, cfg *config.Config, load func() (*config.Config, e
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
 	log.Info("started", "version", version(), "roles", roles, "rest", a.URL(), "sessions", a.SessionsURL())
+	if len(roles) == 0 {
+		signal.Ignore(syscall.SIGHUP) // a broker alone has nothing to read again
+	}
 	go func() {
 		if err := a.AwaitReady(ctx); err != nil {
 			return // it ends before it was ready; Run says why
@@ -105,7 +110,9 @@ func run(ctx context.Context, cfg *config.Config, load func() (*config.Config, e
 		if err := started(ctx, a); err != nil && ctx.Err() == nil {
 			cancel(err)
 		}
-		reloadOnSignal(ctx, a, cfg, load, log)
+		if len(roles) > 0 {
+			reloadOnSignal(ctx, a, cfg, load, log)
+		}
 	}()
 	return <-done
 }

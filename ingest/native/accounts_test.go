@@ -193,6 +193,7 @@ func TestRolesAndCallers(t *testing.T) {
 		"putAttributes": `PUT /v1/attributes {"attributes":{}}`, "createPush": `POST /v1/pushes {"body":` + hello + `}`,
 		"listPushes": "GET /v1/pushes", "getPush": "GET /v1/pushes/" + string(id),
 		"deletePush": "DELETE /v1/pushes/" + string(push.NewTaskID(a.app, 1<<40)),
+		"tracePush":  "GET /v1/pushes/" + string(id) + "/users/u", "replayPush": "GET /v1/pushes/" + string(id) + "/replay",
 	}
 	for _, o := range a.operations {
 		f := strings.SplitN(requests[o.id]+" ", " ", 3)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/directory"
+	"github.com/carillon-push/carillon/pkg/history"
 )
 
 // Native answers /v1. Its methods are safe for concurrent use.
@@ -28,6 +29,7 @@ type Native struct {
 	cfg        Config
 	b          *broker.Broker
 	dir        *directory.Directory
+	history    *history.History
 	log        *slog.Logger
 	metrics    *metrics
 	operations []*operation
@@ -44,7 +46,10 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	n := &Native{cfg: cfg, b: b, dir: directory.New(b), log: log.With("component", "native"), metrics: m, now: time.Now}
+	n := &Native{
+		cfg: cfg, b: b, dir: directory.New(b), history: history.New(b, log), log: log.With("component", "native"),
+		metrics: m, now: time.Now,
+	}
 	n.operations = n.table()
 	return n, n.SetApps(cfg.Apps)
 }
@@ -85,6 +90,8 @@ func (n *Native) table() []*operation {
 		{"listPushes", http.MethodGet, pushes, Read, false, n.listPushes},
 		{"getPush", http.MethodGet, pushes + "/:id", Read, false, n.getPush},
 		{"deletePush", http.MethodDelete, pushes + "/:id", Push, false, n.deletePush},
+		{"tracePush", http.MethodGet, pushes + "/:id/users/:account", Read, false, n.tracePush},
+		{"replayPush", http.MethodGet, pushes + "/:id/replay", Read, false, n.replayPush},
 	}
 }
 
@@ -173,7 +180,8 @@ func send(c echo.Context, status int, kind string, body any) error {
 type call struct {
 	*caller
 	query  url.Values
-	param  string // the path's parameter, decoded
+	param  string   // the path's first parameter, decoded
+	params []string // all of them
 	body   field
 	raw    []byte // the body as it was sent
 	header http.Header
@@ -199,10 +207,14 @@ func (n *Native) run(c echo.Context, o *operation) (*reply, error) {
 		return nil, refuse(http.StatusTooManyRequests, codeRate, "%s is called too often: try again in a second", o.id).after(time.Second)
 	}
 	in := &call{caller: who, query: q, header: r.Header}
-	if names := c.ParamValues(); len(names) > 0 {
-		if in.param, err = param(r.URL, names[0]); err != nil {
+	for _, v := range c.ParamValues() {
+		if v, err = param(r.URL, v); err != nil {
 			return nil, err
 		}
+		in.params = append(in.params, v)
+	}
+	if len(in.params) > 0 {
+		in.param = in.params[0]
 	}
 	if o.hasBody {
 		if in.raw, err = n.read(r); err != nil {

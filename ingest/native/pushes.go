@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-push/carillon/ingest"
 	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/history"
 	"github.com/carillon-push/carillon/pkg/predicate"
 	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/wire"
@@ -180,10 +181,15 @@ func (n *Native) getPush(ctx context.Context, c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	t, err := n.history.Tally(ctx, p)
+	if err != nil {
+		return nil, err
+	}
 	return &reply{status: http.StatusOK, body: struct {
 		*pushView
 		*audience
-	}{views[0], a}}, nil
+		Outcome *history.Tally `json:"outcome"`
+	}{views[0], a, t}}, nil
 }
 
 // findPush gives the push that the path names.
@@ -192,19 +198,9 @@ func (n *Native) findPush(ctx context.Context, c *call) (*push.Push, error) {
 	if err != nil || app != c.app.ID || seq == 0 {
 		return nil, errNoPush
 	}
-	m, err := n.b.Get(ctx, wire.PushesStream, uint64(seq))
-	if errors.Is(err, broker.ErrNotFound) {
+	p, err := n.history.Push(ctx, app, seq)
+	if errors.Is(err, history.ErrNoPush) {
 		return nil, errNoPush
 	}
-	if err != nil {
-		return nil, err
-	}
-	p, err := wire.DecodePush(m.Data, seq)
-	if err != nil {
-		return nil, err
-	}
-	if p.App != app || p.Revokes != 0 {
-		return nil, errNoPush
-	}
-	return p, nil
+	return p, err
 }

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/RoaringBitmap/roaring/v2"
-
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/wire"
@@ -54,7 +52,7 @@ func (n *Native) deletePush(ctx context.Context, c *call) (*reply, error) {
 		return nil, err
 	}
 	answer := revoked{ID: p.TaskID(), State: "revoked", RevokedAt: timestamp(r.At)}
-	shards, err := n.awaitRevoked(ctx, r)
+	err = n.awaitRevoked(ctx, r)
 	if errors.Is(err, context.DeadlineExceeded) {
 		answer.State = "revoking"
 		return &reply{status: http.StatusAccepted, body: answer}, nil
@@ -62,9 +60,11 @@ func (n *Native) deletePush(ctx context.Context, c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if answer.tally, err = n.tally(ctx, p, shards); err != nil {
+	t, err := n.history.Tally(ctx, p)
+	if err != nil {
 		return nil, err
 	}
+	answer.tally = &tally{t.Audience, t.Received, t.Opened, t.Sent, t.Withheld}
 	return &reply{status: http.StatusOK, body: answer}, nil
 }
 
@@ -94,16 +94,15 @@ func (n *Native) revoke(ctx context.Context, c *call, p *push.Push) (*push.Push,
 	return wire.DecodePush(m.Data, push.Seq(m.Seq))
 }
 
-// awaitRevoked waits until every shard has evaluated a revocation and every gateway has dispatched it, and gives the
-// shards. The error is context.DeadlineExceeded when that takes too long.
-func (n *Native) awaitRevoked(ctx context.Context, r *push.Push) ([]shardAudience, error) {
+// awaitRevoked waits until every shard has evaluated a revocation and every gateway has dispatched it. The error is context.DeadlineExceeded when that takes too long.
+func (n *Native) awaitRevoked(ctx context.Context, r *push.Push) error {
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.RevokeWait)
 	defer cancel()
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		a, err := n.audience(ctx, r)
 		if err == nil && a.Evaluated {
 			if err = n.askGateways(ctx, r.App); err == nil {
-				return a.Shards, nil
+				return nil
 			}
 		}
 		if err != nil && ctx.Err() == nil {
@@ -112,7 +111,7 @@ func (n *Native) awaitRevoked(ctx context.Context, r *push.Push) ([]shardAudienc
 		select { // the pause wakes it, the time ends it
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil, context.DeadlineExceeded
+			return context.DeadlineExceeded
 		}
 	}
 }
@@ -126,52 +125,4 @@ func (n *Native) askGateways(ctx context.Context, app push.AppID) error {
 	request := wire.EncodeJSON(wire.RevokedRequest{Audiences: last})
 	_, err = n.b.GatherAll(ctx, wire.RoleDeliver, wire.SessionRevokedSubject(app), request, gatewayWait)
 	return err
-}
-
-// tally reads what has become of a push from the logs, shard by shard.
-func (n *Native) tally(ctx context.Context, p *push.Push, shards []shardAudience) (*tally, error) {
-	width := n.b.Sharding().Width()
-	t := new(tally)
-	for _, s := range shards {
-		m, err := n.b.Last(ctx, wire.AudiencesStream, wire.AudienceSubject(p.App, s.Shard, p.Seq))
-		if errors.Is(err, broker.ErrNotFound) {
-			continue // nobody of the shard was to get it
-		}
-		if err != nil {
-			return nil, err
-		}
-		users, err := wire.DecodeBitmap(m.Data, width)
-		if err != nil {
-			return nil, err
-		}
-		received, opened, sent := roaring.New(), roaring.New(), roaring.New()
-		err = n.b.Fold(ctx, broker.FoldConfig{
-			Stream: wire.ReceiptsStream, Filter: wire.ReceiptSubject(p.App, s.Shard, p.Seq), StopWhenRead: true,
-			Handle: func(m *broker.Message) error {
-				r, err := wire.DecodeReceipt(m.Data, width)
-				if err != nil {
-					n.log.Error("a receipt cannot be read and is left out", "subject", m.Subject, "seq", m.Seq, "err", err)
-					return nil
-				}
-				received.Or(r.Received)
-				opened.Or(r.Opened)
-				sent.Or(r.Sent)
-				return nil
-			},
-		})
-		if err != nil {
-			return nil, err
-		}
-		received.Or(opened) // who opened it has it
-		for _, set := range []*roaring.Bitmap{received, opened, sent} {
-			set.And(users) // a client may acknowledge anything
-		}
-		sent.AndNot(received)
-		t.Audience += users.GetCardinality()
-		t.Received += received.GetCardinality()
-		t.Opened += opened.GetCardinality()
-		t.Sent += sent.GetCardinality()
-	}
-	t.Withheld = t.Audience - t.Received - t.Sent
-	return t, nil
 }

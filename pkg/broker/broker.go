@@ -44,50 +44,6 @@ var (
 	ErrLocked = errors.New("the data directory is in use by another process")
 )
 
-// Config says where the broker is.
-type Config struct {
-	// URL of the NATS servers, comma separated; empty for an embedded server.
-	URL string
-	// Credentials is the path of a NATS credentials file; empty for none.
-	Credentials string
-	// Dir is the embedded server's data directory.
-	Dir string
-	// Listen is host:port where the embedded server takes other processes' connections; empty for none.
-	Listen string
-	// StoreLimit is how many bytes the embedded server may keep on disk; zero for what the disk has.
-	StoreLimit int64
-	// Replicas of every stream: 1, 3 or 5.
-	Replicas int
-	// Retention is how long pushes, audiences and receipts are kept: the longest lifetime and a day.
-	Retention time.Duration
-	// Sharding is fixed once an installation has data.
-	Sharding push.Sharding
-	// Name shows in the server's list of connections.
-	Name string
-}
-
-// Default is an embedded broker without data directory, which has still to be set.
-func Default() Config {
-	return Config{Replicas: 1, Retention: 8 * 24 * time.Hour, Sharding: push.DefaultSharding, Name: "carillon"}
-}
-
-// Validate says what is wrong, in a sentence.
-func (c Config) Validate() error {
-	switch {
-	case c.URL == "" && c.Dir == "":
-		return errors.New("an embedded broker needs a data directory")
-	case c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5:
-		return fmt.Errorf("a stream has 1, 3 or 5 replicas, not %d", c.Replicas)
-	case c.URL == "" && c.Replicas != 1:
-		return fmt.Errorf("the embedded broker is one server and cannot hold %d replicas", c.Replicas)
-	case c.Retention < push.MaxLifetime*time.Second:
-		return fmt.Errorf("a retention of %v is shorter than the longest lifetime, %v", c.Retention, push.MaxLifetime*time.Second)
-	case c.Sharding < 4 || c.Sharding > push.DefaultSharding:
-		return fmt.Errorf("a shard has 4 to %d bits, not %d", push.DefaultSharding, c.Sharding)
-	}
-	return nil
-}
-
 // Broker is a connection to JetStream, and the embedded server where there is one. Its methods are safe for concurrent use.
 type Broker struct {
 	*core
@@ -111,6 +67,7 @@ type core struct {
 	streams map[string]jetstream.Stream
 	writers map[string]*writer
 	shards  map[shardKey]bool // whose streams this process has made or seen
+	floors  floors
 	roles   map[string]membership
 }
 
@@ -119,9 +76,22 @@ type shardKey struct {
 	shard push.Shard
 }
 
-// Open starts the embedded server or dials, waits until JetStream answers, and makes the streams that every installation
-// has. Close ends it all.
+// Open is Connect, and makes the streams that every installation has. The error is a *Misfit when one is there that cannot
+// be worked with.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Broker, error) {
+	b, err := Connect(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.ensureAll(ctx, b.fixed()); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// Connect starts the embedded server or dials, and waits until JetStream answers. Close ends it all.
+func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Broker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -130,11 +100,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Broker, error) {
 		streams: map[string]jetstream.Stream{}, writers: map[string]*writer{}, shards: map[shardKey]bool{},
 		roles: map[string]membership{},
 	}}
-	err := b.connect(ctx)
-	if err == nil {
-		err = b.ensureFixed(ctx)
-	}
-	if err != nil {
+	if err := b.connect(ctx); err != nil {
 		b.Close()
 		return nil, err
 	}
@@ -172,8 +138,9 @@ func (b *Broker) connect(ctx context.Context) error {
 			return err
 		}
 		opts = append(opts, nats.InProcessServer(b.srv))
-	} else if b.cfg.Credentials != "" {
-		opts = append(opts, nats.UserCredentials(b.cfg.Credentials))
+		opts = append(opts, b.cfg.Auth.options()...)
+	} else {
+		opts = append(opts, b.cfg.clientOptions()...)
 	}
 	var err error
 	if b.nc, b.js, err = dial(url, opts); err != nil {
@@ -182,15 +149,28 @@ func (b *Broker) connect(ctx context.Context) error {
 	if _, b.in, err = dial(url, opts); err != nil {
 		return err
 	}
-	return b.awaitJetStream(ctx)
+	// A cluster elects its leaders after it takes connections.
+	return b.settle(ctx, "answer", askTime, b.Answers)
 }
+
+// Answers says whether JetStream answers: in a cluster, whether it has a leader.
+func (b *Broker) Answers(ctx context.Context) error {
+	if _, err := b.js.AccountInfo(ctx); err != nil {
+		return fmt.Errorf("ask JetStream at %s: %w", place(b.cfg.URL), err)
+	}
+	return nil
+}
+
+// answerTime is how long the broker may take to answer where the caller sets no time. What a server had not answered when it
+// died is never answered, and another leads after four to nine seconds.
+const answerTime = 5 * time.Second
 
 func dial(url string, opts []nats.Option) (*nats.Conn, jetstream.JetStream, error) {
 	nc, err := nats.Connect(url, opts...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to the broker at %s: %w", place(url), err)
 	}
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(10*time.Second))
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(answerTime))
 	if err != nil {
 		nc.Close()
 		return nil, nil, fmt.Errorf("connect to the broker at %s: %w", place(url), err)
@@ -211,26 +191,6 @@ func place(urls string) string {
 		places = append(places, strings.TrimSpace(u))
 	}
 	return strings.Join(places, ", ")
-}
-
-// awaitJetStream waits for the first answer, since a cluster elects its leaders after it takes connections, and containers
-// start in any order.
-func (b *Broker) awaitJetStream(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	for {
-		try, stop := context.WithTimeout(ctx, 2*time.Second)
-		_, err := b.js.AccountInfo(try)
-		stop()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("JetStream does not answer at %s: %w", place(b.cfg.URL), err)
-		case <-time.After(100 * time.Millisecond): // wakes to try again; ctx ends it
-		}
-	}
 }
 
 // Faulty is a view of the broker whose changing operations fail when fault says so. Tests crash a role between any two

@@ -16,8 +16,6 @@ import (
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
-func TestMain(m *testing.M) { brokertest.VerifyMain(m) }
-
 const app push.AppID = 7
 
 func account(name string) broker.Message {

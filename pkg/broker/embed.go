@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -17,26 +15,35 @@ import (
 // maxPayload bounds a message: a shard's bitmap is at most 128 KiB, two of them are a receipt.
 const maxPayload = 1 << 20
 
-// embed starts a server in this process that syncs every write before it answers, so that neither a kill nor a power cut
-// loses what was accepted.
+// syncInterval is SyncInterval's.
+const syncInterval = time.Second
+
+// embed starts a server in this process.
 func embed(ctx context.Context, cfg Config, log *slog.Logger) (*server.Server, error) {
 	opts := &server.Options{
-		ServerName: "carillon", JetStream: true, StoreDir: cfg.Dir, SyncAlways: true,
+		ServerName: "carillon", JetStream: true, StoreDir: cfg.Dir, SyncAlways: cfg.Sync == SyncAlways, SyncInterval: syncInterval,
 		NoSigs: true, DisableJetStreamBanner: true, DontListen: cfg.Listen == "",
 		MaxPayload: maxPayload, JetStreamMaxMemory: 1 << 30, JetStreamMaxStore: cfg.StoreLimit,
 	}
 	if cfg.StoreLimit == 0 {
 		opts.JetStreamMaxStore = 1 << 50 // the disk is the limit, not the server's guess at a share of it
 	}
+	cfg.Auth.ask(opts)
+	secure, err := cfg.TLS.server()
+	if err != nil {
+		return nil, err
+	}
+	if opts.TLSConfig = secure; secure != nil {
+		opts.TLS, opts.TLSVerify, opts.TLSTimeout = true, cfg.TLS.CA != "", tlsTimeout
+	}
 	if cfg.Listen != "" {
-		host, port, err := net.SplitHostPort(cfg.Listen)
-		if err != nil {
-			return nil, fmt.Errorf("nats.listen %q is not host:port: %w", cfg.Listen, err)
+		if opts.Host, opts.Port, err = hostPort("nats.listen", cfg.Listen); err != nil {
+			return nil, err
 		}
-		if opts.Host, opts.Port = host, -1; port != "0" {
-			if opts.Port, err = strconv.Atoi(port); err != nil {
-				return nil, fmt.Errorf("nats.listen %q has no port number: %w", cfg.Listen, err)
-			}
+	}
+	if cfg.Cluster.Set() {
+		if err := cfg.join(opts, secure); err != nil {
+			return nil, err
 		}
 	}
 	srv, err := server.NewServer(opts)
@@ -87,3 +94,11 @@ func lockDir(dir string) (*dirLock, error) {
 }
 
 func (l *dirLock) release() { l.f.Close() }
+
+// ListenURL is where other processes reach the embedded server; empty when they do not.
+func (b *Broker) ListenURL() string {
+	if b.srv == nil || b.cfg.Listen == "" {
+		return ""
+	}
+	return "nats://" + b.srv.Addr().String()
+}

@@ -18,6 +18,9 @@ const (
 	maxBackoff    = 2 * time.Second
 	// foldIdle is how long the broker keeps the consumer of a fold that has gone without a word.
 	foldIdle = 30 * time.Second
+	// consumerTime is how long making a consumer may take: the server that is to have it may be gone, and the next try may
+	// get another.
+	consumerTime = 2 * time.Second
 	// foldRecheck is how often a fold that waits for replaced messages asks whether there are any still.
 	foldRecheck = 20 * time.Millisecond
 )
@@ -80,12 +83,15 @@ type fold struct {
 var errGap = errors.New("a message was lost on its way")
 
 // foldOnce follows until the connection is lost, or something on it. The consumer is a plain one, and not the client's
-// ordered one: the way back of that may wait for ten seconds for an answer that went with the connection.
+// ordered one: the way back of that may wait for ten seconds for an answer that went with the connection, and asks for the
+// same name again, which a cluster may have given to a server that is gone.
 func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 	ctx, cancel := b.conns.until(ctx)
 	defer cancel()
 	defer func() { err = cause(ctx, err) }()
-	cons, err := b.in.CreateConsumer(ctx, f.cfg.Stream, f.consumer())
+	making, made := context.WithTimeout(ctx, consumerTime)
+	cons, err := b.in.CreateConsumer(making, f.cfg.Stream, f.consumer())
+	made()
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 	}

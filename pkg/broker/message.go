@@ -96,9 +96,12 @@ func (b *Broker) Publish(ctx context.Context, m Message) (seq uint64, repeated b
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("publish to %s: %w", m.Subject, asRefused(asConflict(err)))
+			err = asConflict(err)
+			b.wrote(err, nil, m)
+			return fmt.Errorf("publish to %s: %w", m.Subject, asRefused(err))
 		}
 		seq, repeated = ack.Sequence, ack.Duplicate
+		b.wrote(nil, []uint64{seq}, m)
 		return nil
 	})
 	return seq, repeated, err
@@ -151,7 +154,14 @@ func (b *Broker) Last(ctx context.Context, stream, subject string) (*Message, er
 		raw, err = s.GetLastMsgForSubject(ctx, subject)
 		return err
 	})
-	return fromRaw(raw, err, subject)
+	m, err := fromRaw(raw, err, subject)
+	if !b.replicated(s) || err != nil && !errors.Is(err, ErrNotFound) || err == nil && !b.floors.stale(subject, m.Seq) {
+		return m, err
+	}
+	if m, err = b.fromLeader(ctx, stream, msgGet{LastFor: subject}); err == nil && m.Subject == subject {
+		b.floors.set(subject, m.Seq)
+	}
+	return m, err
 }
 
 // Get reads the message with the given sequence, ErrNotFound when it is gone.
@@ -165,7 +175,11 @@ func (b *Broker) Get(ctx context.Context, stream string, seq uint64) (*Message, 
 		raw, err = s.GetMsg(ctx, seq)
 		return err
 	})
-	return fromRaw(raw, err, fmt.Sprintf("%s at %d", stream, seq))
+	m, err := fromRaw(raw, err, fmt.Sprintf("%s at %d", stream, seq))
+	if errors.Is(err, ErrNotFound) && b.replicated(s) {
+		return b.fromLeader(ctx, stream, msgGet{Seq: seq})
+	}
+	return m, err
 }
 
 func fromRaw(raw *jetstream.RawStreamMsg, err error, what string) (*Message, error) {
@@ -210,6 +224,11 @@ func (b *Broker) lastOf(ctx context.Context, stream string, subjects []string) (
 		found[m.Subject] = m
 		return found, nil
 	}
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	all := subjects
 	for len(subjects) > 0 {
 		n := min(len(subjects), maxLastOf)
 		had := len(found)
@@ -233,6 +252,9 @@ func (b *Broker) lastOf(ctx context.Context, stream string, subjects []string) (
 			return nil, fmt.Errorf("read %d subjects of %s: %w", n, stream, errPartial)
 		}
 		subjects = subjects[n:]
+	}
+	if b.replicated(s) {
+		return found, b.confirm(ctx, stream, all, found)
 	}
 	return found, nil
 }

@@ -16,24 +16,40 @@ import (
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
-// ShardWork works on one shard until its ctx ends; it calls ready once, when it can do its work.
-type ShardWork func(ctx context.Context, app push.AppID, shard push.Shard, ready func()) error
+// ShardWork works on a shard that is held, until its ctx ends.
+type ShardWork func(ctx context.Context, h *Hold) error
 
-// ShardRunner runs one work for every shard of a set of apps that may change, as shards appear.
+// ShardConfig says whose shards a role works on, and how its members divide them.
+type ShardConfig struct {
+	Role string
+	// Apps whose shards are divided, until SetApps says otherwise.
+	Apps []push.AppID
+	// Standby is how many members hold a shard beside the first in rank, so that they can do its work at once.
+	Standby int
+}
+
+// ShardRunner runs a role's work for every shard that is this member's, of a set of apps that may change, as shards appear
+// and members come and go. A shard is a member's that stands among the first 1+Standby in rank. One that does so no more
+// lets go once a member before it does the work: while the fleet moves a shard is held by too many rather than by nobody.
 type ShardRunner struct {
 	b       *Broker
+	cfg     ShardConfig
 	work    ShardWork
-	behind  atomic.Int64 // apps not looked at, and shards that are not ready
+	member  *Member
+	behind  atomic.Int64 // apps not looked at, and shards that are not decided on or not ready
 	mu      sync.Mutex
 	apps    []push.AppID
+	holds   map[*Hold]struct{}
 	changed chan struct{} // capacity 1: apps is another
 }
 
 // NewShardRunner makes a runner that does nothing until Run.
-func NewShardRunner(b *Broker, apps []push.AppID, work ShardWork) *ShardRunner {
-	r := &ShardRunner{b: b, work: work, changed: make(chan struct{}, 1)}
+func NewShardRunner(b *Broker, cfg ShardConfig, work ShardWork) *ShardRunner {
+	r := &ShardRunner{
+		b: b, cfg: cfg, work: work, member: NewMember(b, cfg.Role), holds: map[*Hold]struct{}{}, changed: make(chan struct{}, 1),
+	}
 	r.behind.Store(1) // until the first look at apps
-	r.SetApps(apps)
+	r.SetApps(cfg.Apps)
 	return r
 }
 
@@ -48,7 +64,7 @@ func (r *ShardRunner) SetApps(apps []push.AppID) {
 	}
 }
 
-// Ready says whether the work on every shard that is known is ready.
+// Ready says whether every shard that is known is another member's, or its work ready.
 func (r *ShardRunner) Ready() error {
 	if n := r.behind.Load(); n > 0 {
 		return fmt.Errorf("still reading the logs of %d apps or shards", n)
@@ -56,10 +72,14 @@ func (r *ShardRunner) Ready() error {
 	return nil
 }
 
+// Member is this process among those that divide the shards.
+func (r *ShardRunner) Member() *Member { return r.member }
+
 // Run works until ctx ends or a work fails, and returns when everything that it started has ended.
 func (r *ShardRunner) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	running := map[push.AppID]context.CancelFunc{}
+	g.Go(func() error { return r.member.Run(ctx) })
 	g.Go(func() error {
 		looked := sync.OnceFunc(func() { r.behind.Add(-1) })
 		for {
@@ -101,11 +121,7 @@ func (r *ShardRunner) app(ctx, of context.Context, app push.AppID) error {
 			r.behind.Add(int64(len(shards)))
 			looked()
 			for _, s := range shards {
-				ready := sync.OnceFunc(func() { r.behind.Add(-1) })
-				g.Go(func() error {
-					defer ready()
-					return r.work(of, app, s, ready)
-				})
+				g.Go(func() error { return r.shard(of, app, s) })
 			}
 		})
 	})
@@ -113,6 +129,34 @@ func (r *ShardRunner) app(ctx, of context.Context, app push.AppID) error {
 		return err
 	}
 	return nil
+}
+
+// shard holds a shard whenever it is this member's, until ctx ends. It is counted as behind when it begins.
+func (r *ShardRunner) shard(ctx context.Context, app push.AppID, id push.Shard) error {
+	settled := sync.OnceFunc(func() { r.behind.Add(-1) })
+	defer func() { settled() }()
+	for {
+		rank, changed := r.member.Rank(app, id)
+		if rank >= 0 && rank <= r.cfg.Standby {
+			if err := r.hold(ctx, app, id, settled); err != nil {
+				return err
+			}
+			settled()
+			continue
+		}
+		if rank >= 0 {
+			settled()
+		}
+		select { // another view of the members wakes it, ctx ends it
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+		if now, _ := r.member.Rank(app, id); rank >= 0 && now <= r.cfg.Standby {
+			r.behind.Add(1)
+			settled = sync.OnceFunc(func() { r.behind.Add(-1) })
+		}
+	}
 }
 
 // shardPoll is how often WatchShards looks by itself: only for when an announcement was lost.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,64 +17,179 @@ import (
 // metaSharding is the stream metadata that fixes an app's sharding: ordinals would mean other users with another width.
 const metaSharding = "carillon-sharding"
 
-func (b *Broker) streamConfig(s wire.Stream) jetstream.StreamConfig {
-	cfg := jetstream.StreamConfig{
+// plan is what one stream is to be, and the feeds of its sources.
+type plan struct {
+	stream jetstream.StreamConfig
+	feeds  []feed
+}
+
+// feed is the durable consumer by which a stream copies a part of another. It has as many replicas as the stream that it
+// reads.
+type feed struct {
+	from     string
+	consumer jetstream.ConsumerConfig
+}
+
+func (b *core) plan(s wire.Stream) plan {
+	p := plan{stream: jetstream.StreamConfig{
 		Name: s.Name, Subjects: s.Subjects, MaxAge: s.MaxAge, Duplicates: s.Duplicates, Replicas: b.cfg.Replicas,
-		AllowDirect: true, AllowMsgTTL: s.PerMessageTTL, AllowAtomicPublish: s.Batches,
-	}
-	cfg.AllowMsgCounter = s.Counters
+		AllowDirect: true, AllowMsgTTL: s.PerMessageTTL, AllowAtomicPublish: s.Batches, AllowMsgCounter: s.Counters,
+	}}
 	if s.Memory {
-		cfg.Storage = jetstream.MemoryStorage
+		p.stream.Storage = jetstream.MemoryStorage
 	}
 	if s.LastOnly {
-		cfg.MaxMsgsPerSubject = 1
+		p.stream.MaxMsgsPerSubject = 1
 	}
 	if s.Source != nil {
-		cfg.Sources = []*jetstream.StreamSource{{
+		p.stream.Sources = []*jetstream.StreamSource{{
 			Name:     s.Source.Stream,
 			Consumer: &jetstream.StreamConsumerSource{Name: s.Name, DeliverSubject: wire.SourceSubject(s.Name)},
 		}}
-	}
-	return cfg
-}
-
-// ensure makes a stream that is not there, and leaves one alone that is. Several processes may do so at once.
-func (b *Broker) ensure(ctx context.Context, s wire.Stream, meta map[string]string) (jetstream.Stream, error) {
-	st, err := b.stream(ctx, s.Name)
-	if err == nil || !errors.Is(err, ErrNotFound) {
-		return st, err
-	}
-	if s.Source != nil {
-		// The consumer before the stream, so that no push falls between: it starts with the next push, and whoever is
-		// registered in this stream was so after it was made.
-		_, err := b.js.CreateOrUpdatePushConsumer(ctx, s.Source.Stream, jetstream.ConsumerConfig{
+		p.feeds = []feed{{s.Source.Stream, jetstream.ConsumerConfig{
 			Durable: s.Name, DeliverSubject: wire.SourceSubject(s.Name), FilterSubject: s.Source.Filter,
 			DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckFlowControlPolicy,
 			FlowControl: true, IdleHeartbeat: time.Second, MaxDeliver: -1,
-		})
-		if err != nil {
-			return nil, fmt.Errorf("make the consumer that feeds stream %s: %w", s.Name, err)
-		}
+		}}}
 	}
-	cfg := b.streamConfig(s)
-	cfg.Metadata = meta
-	if _, err = b.js.CreateStream(ctx, cfg); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return nil, fmt.Errorf("make stream %s: %w", s.Name, err)
+	if p.stream.MaxBytes = s.MaxBytes; s.MaxBytes > 0 && b.cfg.StoreLimit > 0 {
+		p.stream.MaxBytes = min(s.MaxBytes, b.cfg.StoreLimit/8) // the broker sets it aside
 	}
-	if st, err = b.stream(ctx, s.Name); err == nil && s.Source != nil {
-		b.awaitSource(ctx, st)
+	if s.Late && b.cfg.Replicas == 1 { // replicas do not sync each message by itself
+		p.stream.PersistMode = jetstream.AsyncPersistMode
 	}
-	return st, err
+	p.stream = filled(p.stream)
+	return p
 }
 
-// awaitSource waits until a new stream hears its source, which the broker arranges some 200 ms after it has answered:
+// markerTTL is how long a bucket says that an entry has ended by its own TTL.
+const markerTTL = time.Hour
+
+// bucket is a plan for what clients of NATS know as a key-value bucket.
+func (b *core) bucket(k wire.Bucket) plan {
+	cfg := jetstream.StreamConfig{
+		Name: k.Stream(), Subjects: []string{k.Filter()}, MaxAge: k.MaxAge, Replicas: b.cfg.Replicas,
+		MaxMsgsPerSubject: 1, AllowRollup: true, DenyDelete: true, AllowDirect: true, Discard: jetstream.DiscardNew,
+	}
+	if k.PerMessageTTL {
+		cfg.AllowMsgTTL, cfg.SubjectDeleteMarkerTTL = true, markerTTL
+	}
+	return plan{stream: filled(cfg)}
+}
+
+// filled sets what the broker sets where nothing is said, so that it can be compared.
+func filled(c jetstream.StreamConfig) jetstream.StreamConfig {
+	for _, n := range []*int64{&c.MaxMsgs, &c.MaxBytes, &c.MaxMsgsPerSubject} {
+		if *n == 0 {
+			*n = -1
+		}
+	}
+	if c.MaxMsgSize == 0 {
+		c.MaxMsgSize = -1
+	}
+	if c.MaxConsumers == 0 {
+		c.MaxConsumers = -1
+	}
+	if c.Duplicates == 0 {
+		if c.Duplicates = 2 * time.Minute; c.MaxAge > 0 {
+			c.Duplicates = min(c.Duplicates, c.MaxAge)
+		}
+	}
+	return c
+}
+
+// fixed are the plans of what every installation has.
+func (b *core) fixed() (plans []plan) {
+	for _, s := range wire.Fixed(b.cfg.Retention) {
+		plans = append(plans, b.plan(s))
+	}
+	for _, k := range wire.Buckets() {
+		plans = append(plans, b.bucket(k))
+	}
+	return plans
+}
+
+// ofApp are the plans of what an app has besides its shards.
+func (b *core) ofApp(app push.AppID) []plan {
+	accounts := b.plan(wire.Accounts(app))
+	accounts.stream.Metadata = map[string]string{metaSharding: strconv.Itoa(int(b.cfg.Sharding))}
+	return []plan{accounts, b.plan(wire.Devices(app))}
+}
+
+// ensure makes a stream that is not there, and gives the differences of one that is. Several processes may do so at once.
+func (b *Broker) ensure(ctx context.Context, p plan) ([]Difference, error) {
+	st, err := b.stream(ctx, p.stream.Name)
+	if errors.Is(err, ErrNotFound) {
+		if err = b.make(ctx, p); err == nil {
+			st, err = b.stream(ctx, p.stream.Name)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b.differences(ctx, p, &st.CachedInfo().Config)
+}
+
+// differences of what is there, which is nil for a stream that is not.
+func (b *Broker) differences(ctx context.Context, p plan, have *jetstream.StreamConfig) ([]Difference, error) {
+	of := Difference{Stream: p.stream.Name, Remedy: Create}
+	switch {
+	case have == nil && p.stream.Storage == jetstream.MemoryStorage:
+		return nil, nil // it goes with its server, and comes with the next role that starts
+	case have == nil:
+		of.Harmless = true // roles make it
+		return []Difference{of}, nil
+	}
+	ds := compare(streamFields, of, have, &p.stream)
+	for _, f := range p.feeds {
+		of.Stream, of.Consumer = f.from, f.consumer.Durable
+		c, err := b.in.PushConsumer(ctx, f.from, f.consumer.Durable)
+		switch {
+		case errors.Is(err, jetstream.ErrConsumerNotFound):
+			ds = append(ds, of)
+		case errors.Is(err, jetstream.ErrNotPushConsumer):
+			d := of
+			d.Field, d.Have, d.Want, d.Remedy = "deliver subject", "none", f.consumer.DeliverSubject, Recreate
+			ds = append(ds, d)
+		case err != nil:
+			return nil, fmt.Errorf("look up the consumer that feeds stream %s: %w", p.stream.Name, err)
+		default:
+			ds = append(ds, compare(consumerFields, of, &c.CachedInfo().Config, &f.consumer)...)
+		}
+	}
+	return ds, nil
+}
+
+// make makes a stream and what feeds it.
+func (b *Broker) make(ctx context.Context, p plan) error {
+	for _, f := range p.feeds {
+		// The consumer before the stream, so that no push falls between: it starts with the next push, and whoever is
+		// registered in this stream was so after it was made.
+		if _, err := b.js.CreateOrUpdatePushConsumer(ctx, f.from, f.consumer); err != nil {
+			return fmt.Errorf("make the consumer that feeds stream %s: %w", p.stream.Name, err)
+		}
+	}
+	if _, err := b.js.CreateStream(ctx, p.stream); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return fmt.Errorf("make stream %s: %w", p.stream.Name, err)
+	}
+	if len(p.feeds) == 0 {
+		return nil
+	}
+	st, err := b.stream(ctx, p.stream.Name)
+	if err == nil {
+		b.awaitSource(ctx, st)
+	}
+	return err
+}
+
+// awaitSource waits until a stream hears its sources, which the broker arranges some 200 ms after it has answered:
 // here that is the price of a new shard, later it would be the first push's delay. Nothing is lost when it takes longer.
 func (b *Broker) awaitSource(ctx context.Context, st jetstream.Stream) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	for {
 		info, err := st.Info(ctx)
-		if err != nil || len(info.Sources) == 0 || info.Sources[0].Active >= 0 {
+		if err != nil || !slices.ContainsFunc(info.Sources, func(s *jetstream.StreamSourceInfo) bool { return s.Active < 0 }) {
 			return
 		}
 		select { // the pause wakes it, ctx ends it
@@ -84,37 +200,51 @@ func (b *Broker) awaitSource(ctx context.Context, st jetstream.Stream) {
 	}
 }
 
-func (b *Broker) ensureFixed(ctx context.Context) error {
-	for _, s := range wire.Fixed(b.cfg.Retention) {
-		if _, err := b.ensure(ctx, s, nil); err != nil {
+// ensureAll ensures several, and is a *Misfit when one of them cannot be worked with.
+func (b *Broker) ensureAll(ctx context.Context, plans []plan) error {
+	var all []Difference
+	for _, p := range plans {
+		err := b.settle(ctx, "make stream "+p.stream.Name, makeTime, func(ctx context.Context) error {
+			ds, err := b.ensure(ctx, p)
+			all = append(all, ds...)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
-	for _, k := range wire.Buckets() {
-		cfg := jetstream.KeyValueConfig{Bucket: k.Name, TTL: k.MaxAge, Replicas: b.cfg.Replicas, History: 1}
-		if k.PerMessageTTL {
-			cfg.LimitMarkerTTL = time.Hour
+	return b.judge(all)
+}
+
+// judge makes differences an error, or where none does harm a line in the log each.
+func (b *Broker) judge(ds []Difference) error {
+	for _, d := range ds {
+		if !d.Harmless {
+			return &Misfit{ds}
 		}
-		_, err := b.js.CreateKeyValue(ctx, cfg)
-		if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
-			return fmt.Errorf("make bucket %s: %w", k.Name, err)
-		}
+	}
+	for _, d := range ds {
+		b.log.Warn("the broker has something else than the configuration says: see carillon admin topology",
+			"stream", d.Stream, "consumer", d.Consumer, "field", d.Field, "have", d.Have, "want", d.Want)
 	}
 	return nil
 }
 
-// EnsureApp makes the app's streams of accounts and devices. It fails when the app's data were made with another sharding.
+// EnsureApp makes the app's streams of accounts and devices, and looks at its shards' logs. The error is a *Misfit when one
+// cannot be worked with: it was made with another sharding, for one.
 func (b *Broker) EnsureApp(ctx context.Context, app push.AppID) error {
-	want := strconv.Itoa(int(b.cfg.Sharding))
-	st, err := b.ensure(ctx, wire.Accounts(app), map[string]string{metaSharding: want})
+	plans := b.ofApp(app)
+	shards, err := b.Shards(ctx, app)
 	if err != nil {
 		return err
 	}
-	if has := st.CachedInfo().Config.Metadata[metaSharding]; has != want {
-		return fmt.Errorf("app %d was made with sharding.bits %s, which cannot become %s", app, has, want)
+	for _, s := range shards {
+		plans = append(plans, b.plan(wire.Users(app, s)))
 	}
-	_, err = b.ensure(ctx, wire.Devices(app), nil)
-	return err
+	if err := b.ensureAll(ctx, plans); err != nil {
+		return err
+	}
+	return b.ensureHistory(ctx, app)
 }
 
 // EnsureShard makes a shard's log when it is not there, and tells the workers of a new one.
@@ -126,7 +256,10 @@ func (b *Broker) EnsureShard(ctx context.Context, app push.AppID, shard push.Sha
 	if known {
 		return nil
 	}
-	if _, err := b.ensure(ctx, wire.Users(app, shard), nil); err != nil {
+	if err := b.ensureAll(ctx, []plan{b.plan(wire.Users(app, shard))}); err != nil {
+		return err
+	}
+	if err := b.ensureHistory(ctx, app, shard); err != nil {
 		return err
 	}
 	b.mu.Lock()

@@ -6,11 +6,20 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ackWait is how long a task may take before the broker gives it to another worker.
-const ackWait = 2 * time.Second
+const (
+	// ackWait is how long the broker waits for a sign of life before it gives a task to another worker: when one dies, that is
+	// how long the task stands still, and what is behind it.
+	ackWait = 900 * time.Millisecond
+	// signs of life go out while a task is being done, but only so many: a worker that hangs must not keep it.
+	signEvery = ackWait / 3
+	maxSigns  = 4
+	// workPull is how long a pull stands.
+	workPull = 2 * time.Second
+)
 
 // workGroup is the one priority group of a task consumer.
 const workGroup = "workers"
@@ -22,8 +31,9 @@ type WorkConfig struct {
 	Durable string
 	// Filter is a subject filter within the stream.
 	Filter string
-	// Rank of this worker among those that share the consumer, 0…9: the broker gives tasks to the lowest that asks.
-	Rank uint8
+	// Rank, unless nil, is this worker's place among those that share the consumer, and a channel that is closed when it may
+	// be another: the broker gives tasks to the lowest that asks. Without it the worker is the first.
+	Rank func() (rank int, changed <-chan struct{})
 	// Handle does one task. When it fails, the task comes again, to this worker or to another.
 	Handle func(context.Context, *Message) error
 }
@@ -59,40 +69,117 @@ func (b *Broker) workOnce(ctx context.Context, cfg WorkConfig, progress func()) 
 	if err != nil {
 		return fmt.Errorf("make consumer %s of %s: %w", cfg.Durable, cfg.Stream, err)
 	}
-	msgs, err := cons.Messages(jetstream.PullMaxMessages(1), jetstream.PullExpiry(ackWait), jetstream.PullHeartbeat(ackWait/2),
-		jetstream.PullPriorityGroup(workGroup), jetstream.PullPrioritized(cfg.Rank))
+	for {
+		if err := b.workAtRank(ctx, cons, cfg, progress); err != nil {
+			return err
+		}
+	}
+}
+
+// maxRank is the lowest place that the broker knows.
+const maxRank = 9
+
+// workAtRank takes tasks until the worker's rank is another, which is no error, or ctx ends. What has been given to it by
+// then it does, or gives back when ctx has ended, so that no task waits until the broker misses it.
+func (b *Broker) workAtRank(ctx context.Context, cons jetstream.Consumer, cfg WorkConfig, progress func()) error {
+	rank, changed := 0, (<-chan struct{})(nil)
+	if cfg.Rank != nil {
+		rank, changed = cfg.Rank()
+	}
+	msgs, err := cons.Messages(jetstream.PullMaxMessages(1), jetstream.PullExpiry(workPull), jetstream.PullHeartbeat(workPull/2),
+		jetstream.PullPriorityGroup(workGroup), jetstream.PullPrioritized(uint8(min(max(rank, 0), maxRank))))
 	if err != nil {
 		return fmt.Errorf("take tasks from %s: %w", cfg.Stream, err)
 	}
 	defer msgs.Stop()
+	here, leave := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	defer func() { leave(); <-watched }()
+	go func() {
+		defer close(watched)
+		for {
+			select { // another view of the members wakes it; another rank, or the end of the work at this one, ends it
+			case <-here.Done():
+				return
+			case <-changed:
+			}
+			var now int
+			if now, changed = cfg.Rank(); now != rank {
+				leave()
+			}
+		}
+	}()
+	next := func() (jetstream.Msg, error) { return msgs.Next(jetstream.NextContext(here)) }
+	draining := false
 	for {
-		m, err := msgs.Next(jetstream.NextContext(ctx))
-		if errors.Is(err, jetstream.ErrNoHeartbeat) || err != nil {
-			return fmt.Errorf("take tasks from %s: %w", cfg.Stream, err)
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return fmt.Errorf("take tasks from %s: %w", cfg.Stream, err)
-		}
-		msg := fromStream(m, meta)
-		if err := cfg.Handle(ctx, &msg); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			b.log.Warn("a task failed; it will come again", "subject", msg.Subject, "seq", msg.Seq, "delivery", meta.NumDelivered, "err", err)
-			if err := m.NakWithDelay(retryDelay(meta.NumDelivered)); err != nil {
-				return fmt.Errorf("give back task %s: %w", msg.Subject, err)
-			}
+		m, err := next()
+		switch {
+		case err == nil:
+		case draining && (errors.Is(err, jetstream.ErrMsgIteratorClosed) || errors.Is(err, nats.ErrTimeout)):
+			return ctx.Err()
+		case here.Err() != nil && !draining:
+			msgs.Drain()
+			next, draining = func() (jetstream.Msg, error) { return msgs.Next(jetstream.NextMaxWait(drainWait)) }, true
 			continue
+		default:
+			return fmt.Errorf("take tasks from %s: %w", cfg.Stream, err)
 		}
-		progress()
-		if err := b.guarded("acknowledge "+msg.Subject, m.Ack); err != nil {
-			return fmt.Errorf("acknowledge task %s: %w", msg.Subject, err)
+		if err := b.task(ctx, cfg, m, progress); err != nil {
+			return err
+		}
+	}
+}
+
+// drainWait bounds how long a worker waits for what the broker may have given to it: a round trip, unless the broker is gone.
+const drainWait = time.Second
+
+// task does one task and says so, or gives it back.
+func (b *Broker) task(ctx context.Context, cfg WorkConfig, m jetstream.Msg, progress func()) error {
+	meta, err := m.Metadata()
+	if err != nil {
+		return fmt.Errorf("take tasks from %s: %w", cfg.Stream, err)
+	}
+	msg := fromStream(m, meta)
+	err = ctx.Err()
+	if err == nil {
+		done := make(chan struct{})
+		go sign(m, done)
+		err = cfg.Handle(ctx, &msg)
+		close(done)
+	}
+	if ctx.Err() != nil && err != nil {
+		_ = m.Nak() // the next in rank has it at once; if this is lost, when the broker misses our answer
+		return nil
+	}
+	if err != nil {
+		b.log.Warn("a task failed; it will come again", "subject", msg.Subject, "seq", msg.Seq, "delivery", meta.NumDelivered, "err", err)
+		if err := m.NakWithDelay(retryDelay(meta.NumDelivered)); err != nil {
+			return fmt.Errorf("give back task %s: %w", msg.Subject, err)
+		}
+		return nil
+	}
+	progress()
+	if err := b.guarded("acknowledge "+msg.Subject, m.Ack); err != nil {
+		return fmt.Errorf("acknowledge task %s: %w", msg.Subject, err)
+	}
+	return nil
+}
+
+// sign tells the broker for a while that a task is being done, until it is.
+func sign(m jetstream.Msg, done <-chan struct{}) {
+	tick := time.NewTicker(signEvery)
+	defer tick.Stop()
+	for range maxSigns {
+		select { // the ticker wakes it, the task's end ends it
+		case <-tick.C:
+			_ = m.InProgress() // if it is lost, the task may be done twice, which it bears
+		case <-done:
+			return
 		}
 	}
 }
 
 // retryDelay grows with the number of deliveries, so that a task that cannot succeed does not keep a core busy.
 func retryDelay(delivered uint64) time.Duration {
-	return min(50*time.Millisecond<<min(delivered, 7), ackWait)
+	return min(50*time.Millisecond<<min(delivered, 7), maxBackoff)
 }

@@ -72,6 +72,9 @@ func (b *core) gather(stream string, msgs []Message) ([]uint64, error) {
 	}
 	batch := w.take()
 	b.commit(stream, batch)
+	for _, v := range batch {
+		b.wrote(v.err, v.seqs, v.msgs...)
+	}
 	w.handOver()
 	for _, v := range batch {
 		close(v.done)

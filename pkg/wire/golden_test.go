@@ -99,6 +99,8 @@ func TestGoldenSubjects(t *testing.T) {
 		{"AccountSubject of hostile bytes", AccountSubject(app, "a.*>\x00\xff😀")},
 		{"UserSubject", UserSubject(app, shard, 3<<20|7)},
 		{"UserFilter", UserFilter(app)},
+		{"UserShardFilter", UserShardFilter(app, shard)},
+		{"HistorySourceSubject", HistorySourceSubject(app, shard)},
 		{"DeviceSubject", DeviceSubject(app, shard, 3<<20|7)},
 		{"TokenSubject", TokenSubject(app, TokenHash("fcm", "token"))},
 		{"PushSubject", PushSubject(app, "NUID")},
@@ -119,13 +121,19 @@ func TestGoldenSubjects(t *testing.T) {
 		{"PushRequestSubject", PushRequestSubject(app, "HASH")},
 		{"SessionConnectedSubject", SessionConnectedSubject(app)},
 		{"ShardSubject", ShardSubject(app)},
+		{"MemberSubject", MemberSubject(RoleMatcher)},
+		{"HolderSubject", HolderSubject(RoleOffline, app, shard)},
+		{"IndexObject", IndexObject(app, shard)},
 		{"SessionStatusSubject", SessionStatusSubject(app)},
 		{"SessionEndSubject", SessionEndSubject(app)},
 		{"AccountsStream", AccountsStream(app)},
 		{"DevicesStream", DevicesStream(app)},
 		{"UsersStream", UsersStream(app, shard)},
+		{"HistoryStream", HistoryStream(app)},
 		{"PushID", PushID(samplePush())},
 		{"MatcherConsumer", MatcherConsumer},
+		{"HistoryConsumer", HistoryConsumer},
+		{"HeaderBefore", HeaderBefore},
 		{"HeaderCardinality", HeaderCardinality},
 		{"HeaderEvaluated", HeaderEvaluated},
 		{"HeaderExpire", HeaderExpire},
@@ -142,7 +150,7 @@ func TestGoldenStreams(t *testing.T) {
 		Fixed   []Stream
 		App     []Stream
 		Buckets []Bucket
-	}{Fixed(192 * time.Hour), []Stream{Accounts(1400000001), Devices(1400000001), Users(1400000001, 3)}, Buckets()}
+	}{Fixed(192 * time.Hour), []Stream{Accounts(1400000001), Devices(1400000001), Users(1400000001, 3), History(1400000001, 192*time.Hour)}, Buckets()}
 	b, err := json.MarshalIndent(settings, "", "  ")
 	if err != nil {
 		t.Fatal(err)

@@ -111,6 +111,7 @@ func layouts() []layout {
 		{name: "connected-request", sample: EncodeJSON(ConnectedRequest{Shard: 3}), recode: recodeJSON[ConnectedRequest]},
 		{name: "revoked-request", sample: EncodeJSON(RevokedRequest{Audiences: 300}), recode: recodeJSON[RevokedRequest]},
 		{name: "push-request", sample: EncodeJSON(PushRequest{NUID: "NUID", Digest: []byte{1, 0xff}}), recode: recodeJSON[PushRequest]},
+		{name: "member-news", sample: EncodeJSON(MemberNews{ID: "NUID", Left: true}), recode: recoder(DecodeMemberNews, sure(func(n MemberNews) []byte { return EncodeJSON(n) }))},
 		{name: "end-reply", sample: EncodeJSON(EndReply{Ended: 2}), recode: recodeJSON[EndReply]},
 	}
 }

@@ -36,6 +36,9 @@ func UsersStream(app push.AppID, shard push.Shard) string {
 	return fmt.Sprintf("USERS_%d_%d", app, shard)
 }
 
+// HistoryStream holds every version of the app's user records, of which a shard's log keeps the last alone.
+func HistoryStream(app push.AppID) string { return "HISTORY_" + app.String() }
+
 // ParseUsersStream says whose log a stream is; ok is false for any other stream.
 func ParseUsersStream(name string) (app push.AppID, shard push.Shard, ok bool) {
 	f := strings.Split(name, "_")
@@ -67,6 +70,10 @@ type Stream struct {
 	Counters bool
 	// Source, when set, is copied into this stream by a durable consumer.
 	Source *Source
+	// MaxBytes is what the stream may hold, zero for no limit; the oldest messages go first.
+	MaxBytes int64 `json:",omitempty"`
+	// Late lets a message be on disk a little after it is in the stream: what is written here is a copy.
+	Late bool `json:",omitempty"`
 }
 
 // Source is a part of another stream that a stream copies in.
@@ -99,10 +106,24 @@ func Devices(app push.AppID) Stream {
 // Users is the log of one shard. The copies of pushes in it go when their own TTL has passed.
 func Users(app push.AppID, shard push.Shard) Stream {
 	return Stream{
-		Name: UsersStream(app, shard), Subjects: []string{fmt.Sprintf("user.%d.%d.*", app, shard)},
+		Name: UsersStream(app, shard), Subjects: []string{UserShardFilter(app, shard)},
 		LastOnly: true, PerMessageTTL: true, Batches: true,
 		Source: &Source{Stream: PushesStream, Filter: PushFilter(app)},
 	}
+}
+
+// HistoryBytes bounds an app's history: some four million versions.
+const HistoryBytes = 1 << 30
+
+// History is the stream of all versions of the app's user records. It has no subjects of its own: each shard's log is a
+// source of it (HistorySource), and as shards appear, so do sources.
+func History(app push.AppID, retention time.Duration) Stream {
+	return Stream{Name: HistoryStream(app), MaxAge: retention, MaxBytes: HistoryBytes, Late: true}
+}
+
+// HistorySource is what the app's history copies of a shard's log.
+func HistorySource(app push.AppID, shard push.Shard) Source {
+	return Source{Stream: UsersStream(app, shard), Filter: UserShardFilter(app, shard)}
 }
 
 // Fixed are the streams that every installation has. The retention is how long pushes, audiences and receipts are kept:
@@ -141,6 +162,8 @@ func Buckets() []Bucket {
 const (
 	// MatcherConsumer gives a shard's pushes to one matcher at a time.
 	MatcherConsumer = "matcher"
+	// HistoryConsumer feeds a shard's records to the app's history.
+	HistoryConsumer = "history"
 )
 
 // Headers of messages on the broker.
@@ -153,4 +176,7 @@ const (
 	HeaderRevokes = "Carillon-Revokes"
 	// HeaderExpire of an audience or receipt: the push's end in unix seconds, decimal; 0 for online users only.
 	HeaderExpire = "Carillon-Expire"
+	// HeaderBefore of a user record in a shard's log: the sequence of the record that it took the place of, decimal, 0 for
+	// the first. The broker keeps there what a writer expected, and takes it away where the record is copied.
+	HeaderBefore = "Nats-Expected-Last-Subject-Sequence"
 )

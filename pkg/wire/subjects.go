@@ -38,6 +38,11 @@ func UserSubject(app push.AppID, shard push.Shard, ordinal push.Ordinal) string 
 // UserFilter matches the user records of all the app's shards.
 func UserFilter(app push.AppID) string { return "user." + app.String() + ".>" }
 
+// UserShardFilter matches the user records of one shard.
+func UserShardFilter(app push.AppID, shard push.Shard) string {
+	return fmt.Sprintf("user.%d.%d.*", app, shard)
+}
+
 // ParseUserSubject gives back the ordinal.
 func ParseUserSubject(subject string) (push.Ordinal, error) {
 	f := strings.Split(subject, ".")
@@ -75,6 +80,11 @@ func PushFilter(app push.AppID) string { return "push." + app.String() + ".>" }
 
 // SourceSubject is where a stream that copies pushes hears its source: `source.<stream>`.
 func SourceSubject(stream string) string { return "source." + stream }
+
+// HistorySourceSubject is where an app's history hears a shard's log: `source.HISTORY_<app>.<shard>`.
+func HistorySourceSubject(app push.AppID, shard push.Shard) string {
+	return fmt.Sprintf("source.%s.%d", HistoryStream(app), shard)
+}
 
 // AudienceSubject is where a shard's part of a push's audience stands: `audience.<app>.<shard>.<seq>`.
 func AudienceSubject(app push.AppID, shard push.Shard, seq push.Seq) string {

@@ -49,6 +49,8 @@ func TestSubjectsAreWithinTheirFilters(t *testing.T) {
 	const app, shard = 1400000001, 3
 	for _, c := range []struct{ filter, subject string }{
 		{UserFilter(app), UserSubject(app, shard, 7)},
+		{UserShardFilter(app, shard), UserSubject(app, shard, 7)},
+		{HistorySource(app, shard).Filter, UserSubject(app, shard, 7)},
 		{PushFilter(app), PushSubject(app, "nuid")},
 		{AudienceFilter(app, shard), AudienceSubject(app, shard, 42)},
 		{ReceiptFilter(app, shard), ReceiptSubject(app, shard, 42)},

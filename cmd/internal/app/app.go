@@ -51,6 +51,7 @@ type App struct {
 	rest, sessions, admins *server      // nil for what this process does not serve
 	cert, sessionsCert     *certificate // nil without TLS
 	stopping               atomic.Bool
+	brokerOnly             bool // it runs no role
 }
 
 // role is a part of the process that runs.
@@ -61,7 +62,8 @@ type role struct {
 }
 
 // New opens the broker, makes the roles and binds the listeners, so that Addr is known and a port that is taken is an
-// error here. The app must be Run or Closed.
+// error here. Without roles it is a server of the broker alone, which works with whatever is stored. The app must be Run or
+// Closed.
 func New(ctx context.Context, cfg *config.Config, roles []Role, log *slog.Logger) (*App, error) {
 	log = slog.New(requestLog{log.Handler()})
 	a := &App{cfg: cfg, log: log.With("component", "app"), reg: prometheus.NewRegistry()}
@@ -74,18 +76,7 @@ func New(ctx context.Context, cfg *config.Config, roles []Role, log *slog.Logger
 }
 
 func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err error) {
-	if len(a.cfg.Apps) == 0 {
-		return errors.New("no apps are configured: set apps")
-	}
-	a.b, err = broker.Open(ctx, broker.Config{
-		URL: a.cfg.NATS.URL, Credentials: a.cfg.NATS.Credentials, Dir: a.cfg.Data, Listen: a.cfg.NATS.Listen,
-		StoreLimit: a.cfg.NATS.StoreLimit, Replicas: a.cfg.NATS.Replicas, Retention: a.cfg.Retention.Pushes,
-		Sharding: a.cfg.Sharding.Bits, Name: "carillon",
-	}, log)
-	if err != nil {
-		return err
-	}
-	if err := a.ensureApps(ctx, a.cfg.Apps); err != nil {
+	if err := a.openBroker(ctx, len(roles) > 0, log); err != nil {
 		return err
 	}
 	metrics, err := NewMetrics(a.reg)
@@ -121,7 +112,7 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 		}
 	}
 	if slices.Contains(roles, Matcher) {
-		m, err := matcher.New(matcher.Config{Apps: appIDs(a.cfg.Apps)}, a.b, a.reg, log)
+		m, err := matcher.New(matcherConfig(a.cfg), a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
@@ -129,9 +120,7 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 		a.apps = append(a.apps, func(apps []config.App) error { m.SetApps(appIDs(apps)); return nil })
 	}
 	if slices.Contains(roles, Offline) {
-		cfg := offline.Default()
-		cfg.Apps = appIDs(a.cfg.Apps)
-		o, err := offline.New(cfg, a.b, a.reg, log)
+		o, err := offline.New(offlineConfig(a.cfg), a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
@@ -205,6 +194,9 @@ func (a *App) Close() {
 
 // Ready says whether every role can do its work.
 func (a *App) Ready(ctx context.Context) error {
+	if a.brokerOnly {
+		return a.b.Answers(ctx)
+	}
 	errs := []error{a.b.Ready(ctx)}
 	for _, r := range a.roles {
 		errs = append(errs, r.ready())

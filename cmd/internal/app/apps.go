@@ -8,6 +8,8 @@ import (
 	"github.com/carillon-push/carillon/deliver"
 	"github.com/carillon-push/carillon/ingest"
 	"github.com/carillon-push/carillon/ingest/native"
+	"github.com/carillon-push/carillon/matcher"
+	"github.com/carillon-push/carillon/offline"
 	"github.com/carillon-push/carillon/pkg/push"
 )
 
@@ -108,4 +110,16 @@ func deliverApps(apps []config.App) (as []deliver.App) {
 		as = append(as, deliver.App{ID: app.SDKAppID, Keys: app.VerifyKeys(), Disabled: app.Disabled})
 	}
 	return as
+}
+
+func matcherConfig(c *config.Config) matcher.Config {
+	cfg := matcher.Default()
+	cfg.Apps, cfg.Standby, cfg.Snapshot = appIDs(c.Apps), c.Matcher.Standby, c.Matcher.SnapshotInterval
+	return cfg
+}
+
+func offlineConfig(c *config.Config) offline.Config {
+	cfg := offline.Default()
+	cfg.Apps, cfg.Standby = appIDs(c.Apps), c.Offline.Standby
+	return cfg
 }

@@ -129,6 +129,20 @@ func servers(v any) string {
 	return ""
 }
 
+// addresses allows host:port, several of them separated by commas, or nothing.
+func addresses(v any) string {
+	for _, a := range split(v.(string)) {
+		host, port, err := net.SplitHostPort(a)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		if err != nil || host == "" {
+			return describe(a) + " is not an address such as 10.0.0.2:6222"
+		}
+	}
+	return ""
+}
+
 // split is the elements of a list separated by commas.
 func split(list string) (elements []string) {
 	for e := range strings.SplitSeq(list, ",") {

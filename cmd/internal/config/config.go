@@ -22,6 +22,8 @@ type Config struct {
 	Sessions  Sessions  `mapstructure:"sessions"`
 	Admin     Admin     `mapstructure:"admin"`
 	Receipts  Receipts  `mapstructure:"receipts"`
+	Matcher   Matcher   `mapstructure:"matcher"`
+	Offline   Offline   `mapstructure:"offline"`
 	NATS      NATS      `mapstructure:"nats"`
 	Sharding  Sharding  `mapstructure:"sharding"`
 	Retention Retention `mapstructure:"retention"`
@@ -79,14 +81,42 @@ type Receipts struct {
 	Interval time.Duration `mapstructure:"interval"`
 }
 
+// Matcher is how matchers divide the shards, and keep their indexes.
+type Matcher struct {
+	Standby          int           `mapstructure:"standby"`
+	SnapshotInterval time.Duration `mapstructure:"snapshot_interval"`
+}
+
+// Offline is how offline workers divide the shards.
+type Offline struct {
+	Standby int `mapstructure:"standby"`
+}
+
 // NATS is the broker: the embedded one, or that of URL.
 type NATS struct {
-	URL         string `mapstructure:"url"`
-	Listen      string `mapstructure:"listen"`
-	Credentials string `mapstructure:"credentials"`
-	Replicas    int    `mapstructure:"replicas"`
-	StoreLimit  int64  `mapstructure:"store_limit"`
+	URL           string `mapstructure:"url"`
+	User          string `mapstructure:"user"`
+	Password      Secret `mapstructure:"password"`
+	Token         Secret `mapstructure:"token"`
+	Credentials   string `mapstructure:"credentials"`
+	TLSCA         string `mapstructure:"tls_ca"`
+	TLSCert       string `mapstructure:"tls_cert"`
+	TLSKey        string `mapstructure:"tls_key"`
+	Replicas      int    `mapstructure:"replicas"`
+	Listen        string `mapstructure:"listen"`
+	Sync          string `mapstructure:"sync"`
+	StoreLimit    int64  `mapstructure:"store_limit"`
+	Node          string `mapstructure:"node"`
+	ClusterName   string `mapstructure:"cluster_name"`
+	ClusterListen string `mapstructure:"cluster_listen"`
+	ClusterRoutes string `mapstructure:"cluster_routes"`
 }
+
+// Routes are those of ClusterRoutes.
+func (n NATS) Routes() []string { return split(n.ClusterRoutes) }
+
+// Clustered says whether the embedded broker is one of several.
+func (n NATS) Clustered() bool { return n.ClusterListen != "" }
 
 // Embedded says whether the broker runs in this process.
 func (n NATS) Embedded() bool { return n.URL == "" }

@@ -58,11 +58,27 @@ var keys = []Key{
 
 	{"receipts.interval", time.Second, "The time between two reports of what was acknowledged. A crash forgets that much, and those pushes are sent again at the next login.", durations(10*time.Millisecond, time.Minute)},
 
+	{"matcher.standby", 1, "Matchers that keep a shard's index in memory beside the one that works with it, so that they go on at once when that is gone.", between(0, 8)},
+	{"matcher.snapshot_interval", 5 * time.Minute, "The time between two looks at whether a shard's index has changed so much that it is written to the broker anew, for the next matcher to begin with.", durations(time.Second, 24*time.Hour)},
+
+	{"offline.standby", 1, "Offline workers that keep a shard's pending pushes in memory beside the one that works with them.", between(0, 8)},
+
 	{"nats.url", "", "The addresses of the NATS servers, separated by commas. Empty: a broker runs in this process, its files under data.", servers},
-	{"nats.listen", "", "The address at which other processes reach the embedded broker, which asks for no password: keep it to a private network. Empty: none but this process.", optional(address)},
+	{"nats.user", "", "The user that this process is to the NATS servers; without nats.url, the one that the embedded broker asks of other processes and of the other servers of its cluster.", nil},
+	{"nats.password", "", "The password of nats.user. It has no flag: set it here or in its variable.", nil},
+	{"nats.token", "", "A token in place of a user and a password. It has no flag: set it here or in its variable.", nil},
 	{"nats.credentials", "", "The path of the .creds file for the NATS servers. Empty: none.", nil},
+	{"nats.tls_ca", "", "The path of the authority of the NATS servers' certificates, in PEM. Empty: those of the system. The embedded broker asks others for certificates of it. Empty: for none.", nil},
+	{"nats.tls_cert", "", "The path of the certificate that this process shows to the NATS servers, or that the embedded broker shows at its addresses, in PEM. Empty: none.", nil},
+	{"nats.tls_key", "", "The path of the certificate's key, in PEM.", nil},
 	{"nats.replicas", 1, "Copies that the NATS servers keep of everything: 1, or 3 to survive the loss of a server.", oneOf(1, 3)},
+	{"nats.listen", "", "The address at which other processes reach the embedded broker. Unless it is one of this machine alone, it needs nats.user or nats.token. Empty: none but this process.", optional(address)},
+	{"nats.sync", "always", "When the embedded broker has what it accepted on disk: always, before it answers, or at an interval of a second. A kill loses nothing either way, a power cut that second.", oneOf("always", "interval")},
 	{"nats.store_limit", int64(0), "Bytes on disk for the embedded broker. 0: what the disk has.", atLeast(0)},
+	{"nats.node", "", "The name of this process's server within its cluster, which stays with its data.", nil},
+	{"nats.cluster_name", "carillon", "The name of the cluster of embedded brokers, the same in all.", notEmpty},
+	{"nats.cluster_listen", "", "The address at which the other servers of a cluster of embedded brokers reach this one. Empty: it is alone.", optional(address)},
+	{"nats.cluster_routes", "", "The nats.cluster_listen of the other servers, as host:port, separated by commas.", addresses},
 
 	{"sharding.bits", int(push.DefaultSharding), "A shard has 2 to the power of this many accounts. It cannot be changed once there is data.", between(4, 20)},
 
@@ -80,10 +96,13 @@ var keys = []Key{
 // Keys are all keys, in the order of the file. Those of each element of apps are AppKeys.
 func Keys() []Key { return slices.Clone(keys) }
 
-// RegisterFlags adds --config and a flag for each key but apps, whose elements have no flags.
+// RegisterFlags adds --config and a flag for each key but secrets and apps, whose elements have no flags.
 func RegisterFlags(flags *pflag.FlagSet) {
 	flags.String("config", "", "The path of the configuration file.")
 	for _, k := range keys {
+		if k.Secret() {
+			continue
+		}
 		switch d := k.Default.(type) {
 		case string:
 			flags.String(k.Name, d, k.Usage)

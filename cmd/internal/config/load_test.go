@@ -74,7 +74,9 @@ func TestEveryKey(t *testing.T) {
 			continue
 		}
 		env = append(env, fmt.Sprintf("%s=%v", k.Env(), k.Default))
-		args = append(args, fmt.Sprintf("--%s=%v", k.Name, k.Default))
+		if !k.Secret() {
+			args = append(args, fmt.Sprintf("--%s=%v", k.Name, k.Default))
+		}
 	}
 	fromEnv, err := loadText(t, "", env)
 	if err != nil {
@@ -86,6 +88,36 @@ func TestEveryKey(t *testing.T) {
 	}
 	if d := Default(); !reflect.DeepEqual(fromEnv, d) || !reflect.DeepEqual(fromFlags, d) {
 		t.Errorf("the variables say\n%+v, the flags\n%+v, the defaults\n%+v", fromEnv, fromFlags, d)
+	}
+}
+
+// A secret comes from the file or the environment, and nothing shows it.
+func TestSecrets(t *testing.T) {
+	t.Parallel()
+	c, err := loadText(t, "nats: {user: u, password: "+secret+"}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromEnv, err := loadText(t, "", []string{"CARILLON_NATS_TOKEN=" + secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(c.NATS.Password) != secret || string(fromEnv.NATS.Token) != secret {
+		t.Errorf("the secrets did not arrive")
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, shown := range []string{fmt.Sprint(*c), fmt.Sprintf("%+v %#v", *c, *fromEnv), string(text), fmt.Sprint(c.Changes(fromEnv))} {
+		if strings.Contains(shown, secret) {
+			t.Errorf("a secret is shown: %s", shown)
+		}
+	}
+	flags := pflag.NewFlagSet("carillon", pflag.ContinueOnError)
+	RegisterFlags(flags)
+	if flags.Lookup("nats.password") != nil || flags.Lookup("nats.token") != nil {
+		t.Error("a secret has a flag")
 	}
 }
 

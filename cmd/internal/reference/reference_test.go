@@ -113,7 +113,7 @@ func metrics(t *testing.T, b *bytes.Buffer) {
 	if _, err := native.New(ncfg, nil, c, log); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := matcher.New(matcher.Config{}, nil, c, log); err != nil {
+	if _, err := matcher.New(matcher.Default(), nil, c, log); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := deliver.New(deliver.Default(), nil, c, log); err != nil {
