@@ -28,18 +28,17 @@ func TestFoldOfLastMessagesHasEverySubject(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	var writing sync.WaitGroup
-	for range 3 {
-		writing.Go(func() {
-			for ctx.Err() == nil {
-				if err := write(ctx, 1+rand.IntN(subjects)); err != nil && ctx.Err() == nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
 	for range 20 {
+		var writing sync.WaitGroup
+		for range 3 {
+			writing.Go(func() {
+				for range 60 { // so many that a fold meets them, and not so many that it could never come to their end
+					if err := write(t.Context(), 1+rand.IntN(subjects)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
 		seen := map[string]bool{}
 		err := b.Fold(t.Context(), broker.FoldConfig{
 			Stream: wire.PendingStream, Filter: wire.PendingFilter(app, 0), LastOnly: true, StopWhenRead: true,
@@ -48,6 +47,7 @@ func TestFoldOfLastMessagesHasEverySubject(t *testing.T) {
 				return nil
 			},
 		})
+		writing.Wait()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,8 +55,6 @@ func TestFoldOfLastMessagesHasEverySubject(t *testing.T) {
 			t.Errorf("a fold has %d of %d subjects", len(seen), subjects)
 		}
 	}
-	stop()
-	writing.Wait()
 }
 
 // A fold leaves nothing on the broker, which has room for so many followers of a stream only.
