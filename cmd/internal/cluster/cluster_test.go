@@ -19,9 +19,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // The whole topology as processes: with the server gone that led the pushes, every accepted push reaches everybody once, and
 // nothing is left of the processes.
 func TestClusterOutlivesItsLeader(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes half a minute")
-	}
 	s := defaults().short()
 	s.Users, s.Pushes, s.Patience = 30, 10, 3*time.Minute
 	s.Binary = filepath.Join(t.TempDir(), "carillon")
