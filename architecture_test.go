@@ -39,6 +39,9 @@ var rooms = map[string][]string{
 	"deliver": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/usersig"},
 	"offline": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory"},
 
+	"deliver/channel": {"pkg/push", "pkg/wire"},
+	"deliver/notify":  {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "deliver/channel"},
+
 	"cmd":   {"pkg", "ingest", "matcher", "deliver", "offline"},
 	"bench": {"pkg", "ingest", "matcher", "deliver", "offline"},
 }

@@ -41,6 +41,9 @@ func (b *core) plan(s wire.Stream) plan {
 	if s.LastOnly {
 		p.stream.MaxMsgsPerSubject = 1
 	}
+	if s.Queue {
+		p.stream.Retention = jetstream.WorkQueuePolicy
+	}
 	if s.Source != nil {
 		p.stream.Sources = []*jetstream.StreamSource{{
 			Name:     s.Source.Stream,

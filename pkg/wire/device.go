@@ -52,10 +52,8 @@ func (d *Device) Validate() error {
 		return fmt.Errorf("%w: its ID has 1 to %d bytes, not %d", ErrDevice, MaxDeviceIDLen, len(d.ID))
 	case !printable(d.ID):
 		return fmt.Errorf("%w: its ID has other characters than printable ASCII", ErrDevice)
-	case d.Channel == "" || len(d.Channel) > MaxChannelLen:
-		return fmt.Errorf("%w: its channel has 1 to %d bytes, not %d", ErrDevice, MaxChannelLen, len(d.Channel))
-	case strings.Trim(d.Channel, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "":
-		return fmt.Errorf("%w: its channel has other characters than a-z, 0-9, _ and -", ErrDevice)
+	case ValidChannel(d.Channel) != nil:
+		return ValidChannel(d.Channel)
 	case d.Token == "" || len(d.Token) > MaxTokenLen:
 		return fmt.Errorf("%w: its token has 1 to %d bytes, not %d", ErrDevice, MaxTokenLen, len(d.Token))
 	case len(d.Platform) > MaxPlatformLen:
@@ -64,6 +62,17 @@ func (d *Device) Validate() error {
 		return fmt.Errorf("%w: its platform has other characters than printable ASCII", ErrDevice)
 	case d.At < 0 || d.Seen < 0:
 		return fmt.Errorf("%w: it was seen before 1970", ErrDevice)
+	}
+	return nil
+}
+
+// ValidChannel says what is wrong with the name of a channel (ErrDevice), without repeating it.
+func ValidChannel(name string) error {
+	if name == "" || len(name) > MaxChannelLen {
+		return fmt.Errorf("%w: its channel has 1 to %d bytes, not %d", ErrDevice, MaxChannelLen, len(name))
+	}
+	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
+		return fmt.Errorf("%w: its channel has other characters than a-z, 0-9, _ and -", ErrDevice)
 	}
 	return nil
 }

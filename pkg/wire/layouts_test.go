@@ -100,6 +100,8 @@ func layouts() []layout {
 		{name: "quota-new", sample: EncodeQuota(Quota{}), recode: recodeQuota, versioned: true},
 		{name: "receipt", sample: must(EncodeReceipt(Receipt{Received: few, Opened: roaring.BitmapOf(7), Sent: mixed})), recode: recodeReceipt, versioned: true},
 		{name: "receipt-empty", sample: must(EncodeReceipt(Receipt{})), recode: recodeReceipt, versioned: true},
+		{name: "outcome", sample: must(EncodeOutcome(sampleOutcome())), recode: recodeOutcome, versioned: true},
+		{name: "outcome-none", sample: must(EncodeOutcome(Outcome{})), recode: recodeOutcome, versioned: true},
 		{name: "inbox-request", sample: EncodeInboxRequest(InboxRequest{Local: width - 1, Audiences: 300, Receipts: 7}), recode: recodeInboxRequest, versioned: true},
 		{name: "inbox", sample: EncodeInbox([]push.Seq{41, 42, 1 << 40}), recode: recodeInbox, versioned: true},
 		{name: "inbox-empty", sample: EncodeInbox(nil), recode: recodeInbox, versioned: true},

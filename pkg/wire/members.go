@@ -10,6 +10,7 @@ import (
 const (
 	RoleMatcher = "matcher"
 	RoleOffline = "offline"
+	RoleNotify  = "notify"
 )
 
 // MemberNews is what a member of a role tells the others when it comes and when it goes, so that they need not find out.

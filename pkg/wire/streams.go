@@ -72,6 +72,8 @@ type Stream struct {
 	Source *Source
 	// MaxBytes is what the stream may hold, zero for no limit; the oldest messages go first.
 	MaxBytes int64 `json:",omitempty"`
+	// Queue lets a message go once a worker has done what it asks for.
+	Queue bool `json:",omitempty"`
 	// Late lets a message be on disk a little after it is in the stream: what is written here is a copy.
 	Late bool `json:",omitempty"`
 }
@@ -133,6 +135,8 @@ func Fixed(retention time.Duration) []Stream {
 		{Name: PushesStream, Subjects: []string{"push.>"}, PerMessageTTL: true, MaxAge: retention, Duplicates: DuplicateWindow},
 		{Name: AudiencesStream, Subjects: []string{"audience.>"}, MaxAge: retention},
 		{Name: ReceiptsStream, Subjects: []string{"receipt.>"}, MaxAge: retention, Batches: true},
+		{Name: NoticesStream, Subjects: []string{"notice.>", "outcome.>", "cut.>"}, MaxAge: retention, LastOnly: true},
+		{Name: NotifyStream, Subjects: []string{"notify.>"}, MaxAge: TaskAge, Queue: true, Batches: true},
 		{Name: RatesStream, Subjects: []string{"rate.>"}, MaxAge: RateWindow, LastOnly: true, Memory: true, Counters: true},
 	}
 }

@@ -47,6 +47,7 @@ func TestSubjectsRoundTrip(t *testing.T) {
 func TestSubjectsAreWithinTheirFilters(t *testing.T) {
 	t.Parallel()
 	const app, shard = 1400000001, 3
+	notice := NoticePlace{App: app, Seq: 42, Channel: "fcm", Shard: shard, Task: 7}
 	for _, c := range []struct{ filter, subject string }{
 		{UserFilter(app), UserSubject(app, shard, 7)},
 		{UserShardFilter(app, shard), UserSubject(app, shard, 7)},
@@ -63,7 +64,15 @@ func TestSubjectsAreWithinTheirFilters(t *testing.T) {
 		{Fixed(0)[0].Subjects[0], PushSubject(app, "nuid")},
 		{Fixed(0)[1].Subjects[0], AudienceSubject(app, shard, 42)},
 		{Fixed(0)[2].Subjects[0], ReceiptSubject(app, shard, 42)},
-		{Fixed(0)[3].Subjects[0], RateSubject(app, "im_push", 1700000000)},
+		{Fixed(0)[3].Subjects[0], NoticeSubject(notice)},
+		{Fixed(0)[3].Subjects[1], OutcomeSubject(notice)},
+		{Fixed(0)[3].Subjects[2], CutSubject(app, shard)},
+		{Fixed(0)[4].Subjects[0], TaskSubject(notice)},
+		{Fixed(0)[5].Subjects[0], RateSubject(app, "im_push", 1700000000)},
+		{OutcomeFilter(app, 42), OutcomeSubject(notice)},
+		{OutcomeShardFilter(app, 42, shard), OutcomeSubject(notice)},
+		{TaskFilter(app, "fcm"), TaskSubject(notice)},
+		{DeviceFilter(app, shard), DeviceSubject(app, shard, 7)},
 	} {
 		if !matches(c.filter, c.subject) {
 			t.Errorf("%s does not match %s", c.filter, c.subject)
