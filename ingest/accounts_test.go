@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/broker/brokertest"
@@ -156,6 +157,36 @@ func TestSection3Sessions(t *testing.T) {
 	a.ok(online, `{"To_Account":["u2","u9","u1",""],"IsNeedDetail":0}`).extra(t, on(""))
 	a.ok(online, `{"To_Account":["u2","u9","u1",""],"IsNeedDetail":1}`).extra(t,
 		on(`,"Detail":[{"Platform":"Android","Status":"Online"},{"Platform":"Web","Status":"Online"}]`))
+
+	dir, now := directory.New(a.b), time.Now()
+	for _, d := range []struct {
+		user string
+		dev  wire.Device
+	}{
+		{"u1", wire.Device{Channel: "apns", Token: "1", Platform: "iOS", Seen: now.Unix()}},
+		{"u1", wire.Device{Channel: "fcm", Token: "2", Platform: "Android", Seen: now.Add(-8 * 24 * time.Hour).Unix()}},
+		{"u2", wire.Device{Channel: "apns", Token: "3", Platform: "iOS", Seen: now.Unix()}},
+		{"u2", wire.Device{Channel: "webpush", Token: "4", Platform: "Web", Seen: now.Unix()}},
+	} {
+		if err := dir.RegisterDevice(t.Context(), a.app, ordinals[d.user], d.dev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.ok(online, `{"To_Account":["u1","u2"]}`).extra(t, `"QueryResult":[{"To_Account":"u1","Status":"PushOnline","State":"PushOnline"},`+
+		`{"To_Account":"u2","Status":"Online","State":"Online"}],"ErrorList":[]`)
+	a.ok(online, `{"To_Account":["u1","u2"],"IsNeedDetail":1}`).extra(t, `"QueryResult":[{"To_Account":"u1","Status":"PushOnline","State":"PushOnline",`+
+		`"Detail":[{"Platform":"iOS","Status":"PushOnline"}]},{"To_Account":"u2","Status":"Online","State":"Online","Detail":[`+
+		`{"Platform":"Android","Status":"Online"},{"Platform":"Web","Status":"Online"},{"Platform":"iOS","Status":"PushOnline"}]}],"ErrorList":[]`)
+	for u, o := range ordinals { // a device that is not in use makes nobody PushOnline
+		if err := dir.DeleteDevices(t.Context(), a.app, o); err != nil {
+			t.Fatal(u, err)
+		}
+	}
+	if err := dir.RegisterDevice(t.Context(), a.app, ordinals["u1"], wire.Device{Channel: "apns", Token: "1", Seen: now.Add(-8 * 24 * time.Hour).Unix()}); err != nil {
+		t.Fatal(err)
+	}
+	a.ok(online, `{"To_Account":["u1"]}`).extra(t, offline)
+
 	a.refused(codeManyOnline, "To_Account", online, `{"To_Account":`+strs(501, "u%d")+`}`)
 	a.refused(codeParameter, "To_Account: missing", online, `{}`)
 	a.refused(codeParameter, "IsNeedDetail", online, `{"To_Account":["u1"],"IsNeedDetail":true}`)

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/wire"
@@ -10,9 +11,13 @@ import (
 
 // What an account's status can be.
 const (
-	statusOnline  = "Online"
-	statusOffline = "Offline"
+	statusOnline     = "Online"
+	statusPushOnline = "PushOnline" // no session, but a device that was in use within deviceInUse
+	statusOffline    = "Offline"
 )
+
+// deviceInUse is the contract's week within which a device makes its user PushOnline.
+const deviceInUse = 7 * 24 * time.Hour
 
 type platformStatus struct {
 	Platform string
@@ -62,6 +67,11 @@ func (i *Ingest) queryOnline(ctx context.Context, c *call) (answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	detail := string(need.raw) == "1"
+	phones, err := i.phones(ctx, c.app.ID, ordinals, platforms, detail)
+	if err != nil {
+		return nil, err
+	}
 	out := &onlineAnswer{QueryResult: []onlineItem{}, ErrorList: []missingItem{}}
 	for _, name := range names {
 		u, exists := users[name]
@@ -70,11 +80,20 @@ func (i *Ingest) queryOnline(ctx context.Context, c *call) (answer, error) {
 			continue
 		}
 		item := onlineItem{Account: name, Status: statusOffline}
-		if on := platforms[u.Ordinal]; len(on) > 0 {
+		on, asleep := platforms[u.Ordinal], phones[u.Ordinal]
+		switch {
+		case len(on) > 0:
 			item.Status = statusOnline
-			if string(need.raw) == "1" {
-				for _, p := range on {
-					item.Detail = append(item.Detail, platformStatus{p, statusOnline})
+		case asleep != nil:
+			item.Status = statusPushOnline
+		}
+		if detail {
+			for _, p := range on {
+				item.Detail = append(item.Detail, platformStatus{p, statusOnline})
+			}
+			for _, p := range asleep {
+				if p != "" && !slices.Contains(on, p) {
+					item.Detail = append(item.Detail, platformStatus{p, statusPushOnline})
 				}
 			}
 		}
@@ -82,6 +101,32 @@ func (i *Ingest) queryOnline(ctx context.Context, c *call) (answer, error) {
 		out.QueryResult = append(out.QueryResult, item)
 	}
 	return out, nil
+}
+
+// phones are the platforms of the devices that some users had in use lately, sorted and each once; not nil for who has such
+// a device, be its platform unknown. Of users with sessions they are looked up for the detail only.
+func (i *Ingest) phones(ctx context.Context, app push.AppID, ordinals []push.Ordinal, online map[push.Ordinal][]string, detail bool) (map[push.Ordinal][]string, error) {
+	asked := slices.DeleteFunc(slices.Clone(ordinals), func(o push.Ordinal) bool { return !detail && len(online[o]) > 0 })
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	lists, err := i.dir.Devices(ctx, app, asked...)
+	if err != nil {
+		return nil, err
+	}
+	since, in := time.Now().Add(-deviceInUse).Unix(), map[push.Ordinal][]string{}
+	for o, devices := range lists {
+		for _, d := range devices {
+			if d.Seen >= since {
+				in[o] = append(in[o], d.Platform)
+			}
+		}
+		if platforms, ok := in[o]; ok {
+			slices.Sort(platforms)
+			in[o] = slices.Compact(platforms)
+		}
+	}
+	return in, nil
 }
 
 // platforms asks every gateway on which platforms some users have sessions, sorted and each once.
