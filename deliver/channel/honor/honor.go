@@ -66,7 +66,7 @@ func (c Config) Validate() error {
 		return err
 	}
 	if strings.Trim(c.AppID, "0123456789") != "" {
-		return fmt.Errorf("Honor's app ID is a number; it is found %s", where)
+		return fmt.Errorf("the app ID of Honor is a number; it is found %s", where)
 	}
 	if err := vendorhttp.ValidSecret("Honor's client ID", c.ClientID, where); err != nil {
 		return err
@@ -75,7 +75,7 @@ func (c Config) Validate() error {
 		return err
 	}
 	if strings.ContainsAny(c.BadgeClass, " /;\"\n") {
-		return fmt.Errorf("Honor's badge class must be a class, as in com.example.app.MainActivity")
+		return fmt.Errorf("the badge class of Honor must be a class, as in com.example.app.MainActivity")
 	}
 	if err := vendorhttp.ValidURL("Honor's address", c.URL); err != nil {
 		return err

@@ -71,17 +71,17 @@ func (c Config) Validate() error {
 		return err
 	}
 	if strings.Trim(c.ClientID, "0123456789") != "" {
-		return fmt.Errorf("Huawei's client ID is a number; it is found %s", where)
+		return fmt.Errorf("the client ID of Huawei is a number; it is found %s", where)
 	}
 	if err := vendorhttp.ValidSecret("Huawei's client secret", c.ClientSecret, where); err != nil {
 		return err
 	}
 	if p, class, ok := strings.Cut(c.Activity, "/"); c.Activity != "" && (!ok || p == "" || class == "" ||
 		strings.ContainsAny(c.Activity, " ;#\"\n")) {
-		return fmt.Errorf("Huawei's activity must be package/class, as in com.example.app/com.example.app.NewsActivity")
+		return fmt.Errorf("the activity of Huawei must be package/class, as in com.example.app/com.example.app.NewsActivity")
 	}
 	if strings.ContainsAny(c.BadgeClass, " /;\"\n") {
-		return fmt.Errorf("Huawei's badge class must be a class, as in com.example.app.MainActivity")
+		return fmt.Errorf("the badge class of Huawei must be a class, as in com.example.app.MainActivity")
 	}
 	if err := vendorhttp.ValidURL("Huawei's address", c.URL); err != nil {
 		return err

@@ -66,7 +66,7 @@ func (c Config) Validate() error {
 		return err
 	}
 	if c.Package == "" || strings.ContainsAny(c.Package, " ,/;\"\n") {
-		return fmt.Errorf("Xiaomi's package must be the app's, as in com.example.app; it is found %s", where)
+		return fmt.Errorf("the package of Xiaomi must be the app's, as in com.example.app; it is found %s", where)
 	}
 	if err := vendorhttp.ValidURL("Xiaomi's address", c.URL); err != nil {
 		return err
