@@ -14,6 +14,7 @@ package honor
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -58,6 +59,12 @@ func Default() Config {
 		URL: "https://push-api.cloud.hihonor.com", AuthURL: "https://iam.developer.hihonor.com", Timeout: vendorhttp.DefaultTimeout,
 	}
 }
+
+// String names the app, so that a configuration that is printed tells no credential.
+func (c Config) String() string { return "Honor's app " + c.AppID }
+
+// LogValue is String.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Validate says what is wrong with a configuration, without repeating a credential.
 func (c Config) Validate() error {
@@ -130,7 +137,7 @@ func (h *Honor) Send(ctx context.Context, n *channel.Notice, tokens []string) []
 	return h.access.Do(ctx, b, func(token string) ([]channel.Result, bool) {
 		a, err := h.client.PostJSON(ctx, h.url, http.Header{
 			"Authorization": {"Bearer " + token},
-			"Timestamp":     {strconv.FormatInt(now.UnixMilli(), 10)},
+			"timestamp":     {strconv.FormatInt(now.UnixMilli(), 10)},
 		}, m)
 		if err != nil {
 			return b.All(vendorhttp.Unreachable()), false

@@ -18,6 +18,7 @@ package huawei
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"path"
@@ -63,6 +64,12 @@ func Default() Config {
 		Timeout: vendorhttp.DefaultTimeout,
 	}
 }
+
+// String names the app, so that a configuration that is printed tells no credential.
+func (c Config) String() string { return "Huawei's app " + c.ClientID }
+
+// LogValue is String.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Validate says what is wrong with a configuration, without repeating a credential.
 func (c Config) Validate() error {

@@ -277,6 +277,7 @@ func TestConfig(t *testing.T) {
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	vendortest.KeepsSecret(t, good, secret)
 	for name, change := range map[string]func(*Config){
 		"no id":     func(c *Config) { c.ClientID = "" },
 		"id":        func(c *Config) { c.ClientID = "10a" },

@@ -16,6 +16,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strconv"
 	"strings"
@@ -58,6 +59,12 @@ type Config struct {
 func Default() Config {
 	return Config{URL: "https://api.push.oppomobile.com", Timeout: vendorhttp.DefaultTimeout}
 }
+
+// String names the app, so that a configuration that is printed tells no credential.
+func (c Config) String() string { return "OPPO's app at " + c.URL }
+
+// LogValue is String.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Validate says what is wrong with a configuration, without repeating a credential.
 func (c Config) Validate() error {

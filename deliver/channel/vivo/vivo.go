@@ -16,6 +16,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -81,6 +82,12 @@ var (
 func Default() Config {
 	return Config{URL: "https://api-push.vivo.com.cn", Timeout: vendorhttp.DefaultTimeout}
 }
+
+// String names the app, so that a configuration that is printed tells no credential.
+func (c Config) String() string { return "vivo's app " + c.AppID }
+
+// LogValue is String.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Validate says what is wrong with a configuration, without repeating a credential.
 func (c Config) Validate() error {
@@ -180,7 +187,7 @@ func (v *Vivo) Send(ctx context.Context, n *channel.Notice, tokens []string) []c
 }
 
 func (v *Vivo) post(ctx context.Context, b *vendorhttp.Batch, token, path, task string, body any) ([]channel.Result, bool) {
-	a, err := v.client.PostJSON(ctx, v.config.URL+path, http.Header{"Authtoken": {token}}, body)
+	a, err := v.client.PostJSON(ctx, v.config.URL+path, http.Header{"authToken": {token}}, body)
 	if err != nil {
 		return b.All(vendorhttp.Unreachable()), false
 	}
@@ -199,7 +206,7 @@ func (v *Vivo) save(n *channel.Notice) *vendorhttp.Access {
 		if !ok {
 			return vendorhttp.Grant{}, channel.Result{Outcome: channel.Refused, Reason: channel.ReasonExpired}
 		}
-		a, err := v.client.PostJSON(ctx, v.config.URL+savePath, http.Header{"Authtoken": {token}}, v.message(n, life))
+		a, err := v.client.PostJSON(ctx, v.config.URL+savePath, http.Header{"authToken": {token}}, v.message(n, life))
 		if err != nil {
 			return vendorhttp.Grant{}, vendorhttp.Unreachable()
 		}

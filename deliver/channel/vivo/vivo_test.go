@@ -358,6 +358,7 @@ func TestConfig(t *testing.T) {
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	vendortest.KeepsSecret(t, good, secret)
 	for name, change := range map[string]func(*Config){
 		"no app":    func(c *Config) { c.AppID = "" },
 		"app":       func(c *Config) { c.AppID = "99999999999999999999" },

@@ -15,6 +15,7 @@ package xiaomi
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"path"
@@ -58,6 +59,12 @@ type Config struct {
 func Default() Config {
 	return Config{URL: "https://api.xmpush.xiaomi.com", Timeout: vendorhttp.DefaultTimeout}
 }
+
+// String names the app, so that a configuration that is printed tells no credential.
+func (c Config) String() string { return "Xiaomi's app " + c.Package }
+
+// LogValue is String.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Validate says what is wrong with a configuration, without repeating a credential.
 func (c Config) Validate() error {

@@ -261,6 +261,7 @@ func TestConfig(t *testing.T) {
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	vendortest.KeepsSecret(t, good, secret)
 	for name, change := range map[string]func(*Config){
 		"no secret":  func(c *Config) { c.AppSecret = "" },
 		"secret":     func(c *Config) { c.AppSecret = secret + "\r\n" },

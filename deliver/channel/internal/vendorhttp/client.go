@@ -78,6 +78,7 @@ func (c *Client) post(ctx context.Context, url, kind string, header http.Header,
 	if err != nil {
 		return Answer{}, fmt.Errorf("the request could not be made: %w", err)
 	}
+	// As they are written: the case of a name is nothing to HTTP, and something to some who read it.
 	for name, values := range header {
 		req.Header[name] = values
 	}

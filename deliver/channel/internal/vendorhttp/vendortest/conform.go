@@ -1,9 +1,11 @@
 package vendortest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -261,4 +263,17 @@ func Bench(b *testing.B, s *Subject) {
 		}
 	}
 	b.ReportMetric(float64(b.N*len(tokens))/b.Elapsed().Seconds(), "notifications/s")
+}
+
+// KeepsSecret fails the test if a configuration that is printed or logged tells its secret.
+func KeepsSecret(t *testing.T, config any, secret string) {
+	t.Helper()
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("starting", "channel", config)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("starting", "channel", config)
+	for _, s := range []string{fmt.Sprint(config), fmt.Sprintf("%+v", config), log.String()} {
+		if strings.Contains(s, secret) {
+			t.Error("a configuration tells its secret")
+		}
+	}
 }
