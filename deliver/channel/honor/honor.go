@@ -47,8 +47,10 @@ type Config struct {
 	BadgeClass string
 	// AppName stands as the title of pushes that have none. Empty: their text does.
 	AppName string
-	// URL and AuthURL are the addresses of the push service and of Honor's OAuth service, without a path.
-	URL, AuthURL string
+	// URL is the address of the push service, without a path.
+	URL string
+	// AuthURL is the address for access tokens with its path, of which Honor has more than one in use.
+	AuthURL string
 	// Timeout bounds each request.
 	Timeout time.Duration
 }
@@ -56,7 +58,8 @@ type Config struct {
 // Default is all but the credentials.
 func Default() Config {
 	return Config{
-		URL: "https://push-api.cloud.hihonor.com", AuthURL: "https://iam.developer.hihonor.com", Timeout: vendorhttp.DefaultTimeout,
+		URL: "https://push-api.cloud.hihonor.com", AuthURL: "https://iam.developer.hihonor.com" + tokenPath,
+		Timeout: vendorhttp.DefaultTimeout,
 	}
 }
 
@@ -110,7 +113,7 @@ func New(c Config) (*Honor, error) {
 	}
 	h := &Honor{config: c, client: vendorhttp.NewClient(c.Timeout), url: c.URL + "/api/v1/" + c.AppID + "/sendMessage"}
 	h.access = vendorhttp.NewAccess(func(ctx context.Context) (vendorhttp.Grant, channel.Result) {
-		return h.client.ClientCredentials(ctx, c.AuthURL+tokenPath, c.ClientID, c.ClientSecret)
+		return h.client.ClientCredentials(ctx, c.AuthURL, c.ClientID, c.ClientSecret)
 	})
 	return h, nil
 }

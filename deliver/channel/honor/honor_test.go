@@ -113,7 +113,7 @@ func (f *fake) forget() {
 
 func (f *fake) config() Config {
 	c := Default()
-	c.AppID, c.ClientID, c.ClientSecret, c.URL, c.AuthURL = appID, clientID, secret, f.server.URL, f.server.URL
+	c.AppID, c.ClientID, c.ClientSecret, c.URL, c.AuthURL = appID, clientID, secret, f.server.URL, f.server.URL+tokenPath
 	return c
 }
 
