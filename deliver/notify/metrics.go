@@ -13,13 +13,14 @@ const (
 )
 
 type metrics struct {
-	waiting   prometheus.Gauge
-	users     *prometheus.CounterVec
-	cutFailed prometheus.Counter
-	tasks     *prometheus.CounterVec
-	results   *prometheus.CounterVec
-	forgotten *prometheus.CounterVec
-	corrupt   prometheus.Counter
+	waiting    prometheus.Gauge
+	users      *prometheus.CounterVec
+	cutFailed  prometheus.Counter
+	tasks      *prometheus.CounterVec
+	results    *prometheus.CounterVec
+	forgotten  *prometheus.CounterVec
+	suspicious prometheus.Counter
+	corrupt    prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, more ...prometheus.Collector) (*metrics, error) {
@@ -40,6 +41,10 @@ func newMetrics(reg prometheus.Registerer, more ...prometheus.Collector) (*metri
 			"Users for whom nothing more is to be done, by channel and result: sent, gone, refused, expired, received, no_device, revoked.",
 			"channel", "result"),
 		forgotten: vec("carillon_notify_devices_forgotten_total", "Devices that were forgotten, by reason: gone, idle.", "reason"),
+		suspicious: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "carillon_notify_suspicious_total",
+			Help: "Tasks all of whose devices a vendor called gone, so that none was forgotten: are the credentials the app's?",
+		}),
 		corrupt: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "carillon_notify_corrupt_total", Help: "Audiences, receipts, devices and pushes that cannot be read.",
 		}),

@@ -92,6 +92,23 @@ func TestResults(t *testing.T) {
 	}
 }
 
+// A vendor that calls everybody gone is not believed: credentials of another app would empty the directory.
+func TestAllGoneForgetsNobody(t *testing.T) {
+	t.Parallel()
+	h := newBench(t, 0)
+	v := newVendor()
+	v.answer = func(push.Seq, string, int) channel.Result { return channel.Result{Outcome: channel.Gone} }
+	h.phone(0, "huawei", span(1, 1+massGone).ToArray()...)
+	h.run(h.b, map[string]Sender{"huawei": v})
+	seq := h.push()
+	h.audience(0, seq, 0, span(1, 100))
+	h.settled(seq, "huawei", 0, 1)
+	lists, err := h.dir.Devices(t.Context(), app, 1, massGone)
+	if err != nil || len(lists) != 2 {
+		t.Errorf("%d of 2 users have their devices, %v", len(lists), err)
+	}
+}
+
 // A push that is for phones no more by the time that a task is done goes to none.
 func TestTooLate(t *testing.T) {
 	t.Parallel()

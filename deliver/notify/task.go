@@ -194,9 +194,10 @@ func (j *job) tokens(ctx context.Context, users *roaring.Bitmap) (tokens []strin
 func (j *job) take(ctx context.Context, tokens []string, owners []uint32, results []channel.Result) (time.Duration, error) {
 	verdicts := make(map[uint32]verdict, len(owners))
 	pause := time.Duration(0)
+	forget := !j.suspicious(results)
 	for i, r := range results {
 		verdicts[owners[i]] = verdicts[owners[i]].with(r)
-		if r.Outcome == channel.Gone {
+		if r.Outcome == channel.Gone && forget {
 			o := j.n.b.Sharding().Ordinal(j.place.Shard, owners[i])
 			if err := j.n.dir.RemoveDevice(ctx, j.place.App, o, j.place.Channel, tokens[i]); err != nil {
 				j.n.log.Warn("forget a device that its vendor no longer knows; the next push will again", "app", j.place.App, "ordinal", o, "err", err)
@@ -222,6 +223,26 @@ func (j *job) take(ctx context.Context, tokens []string, owners []uint32, result
 		pause = taskAgainAfter
 	}
 	return min(pause, taskAgainAtMost), nil
+}
+
+// massGone is from how many devices on it is not believed that all of them are gone.
+const massGone = 20
+
+// suspicious says whether a vendor calls so many devices gone, and none known, that its credentials must be another app's:
+// forgetting them would be for ever.
+func (j *job) suspicious(results []channel.Result) bool {
+	for _, r := range results {
+		if r.Outcome != channel.Gone {
+			return false
+		}
+	}
+	if len(results) < massGone {
+		return false
+	}
+	j.n.metrics.suspicious.Inc()
+	j.n.log.Error("a vendor says that all devices of a task are gone; none is forgotten: are the credentials this app's?",
+		"app", j.place.App, "channel", j.place.Channel, "devices", len(results))
+	return true
 }
 
 // revoke takes back what was sent of a push.
