@@ -93,8 +93,8 @@ func (h *bench) push(change ...func(*push.Push)) push.Seq {
 	return push.Seq(seq)
 }
 
-// audience publishes one as a matcher does.
-func (h *bench) audience(s push.Shard, seq, revokes push.Seq, users *roaring.Bitmap) {
+// audience publishes one as a matcher does, and gives its place.
+func (h *bench) audience(s push.Shard, seq, revokes push.Seq, users *roaring.Bitmap) uint64 {
 	h.Helper()
 	data, err := wire.EncodeBitmap(users)
 	if err != nil {
@@ -104,9 +104,11 @@ func (h *bench) audience(s push.Shard, seq, revokes push.Seq, users *roaring.Bit
 	if revokes != 0 {
 		header[wire.HeaderRevokes] = fmt.Sprint(revokes)
 	}
-	if _, _, err := h.b.Publish(h.Context(), broker.Message{Subject: wire.AudienceSubject(app, s, seq), Data: data, Header: header}); err != nil {
+	place, _, err := h.b.Publish(h.Context(), broker.Message{Subject: wire.AudienceSubject(app, s, seq), Data: data, Header: header})
+	if err != nil {
 		h.Fatal(err)
 	}
+	return place
 }
 
 // receipt publishes one as a gateway does.
@@ -245,6 +247,25 @@ func (h *bench) settled(seq push.Seq, name string, s push.Shard, tasks int) map[
 		h.Fatal(err)
 	}
 	return of
+}
+
+// cut waits until a shard is known to be cut as far as a place in AUDIENCES.
+func (h *bench) cut(s push.Shard, place uint64) {
+	h.Helper()
+	done := errors.New("cut")
+	err := h.b.Fold(h.Context(), broker.FoldConfig{
+		Stream: wire.NoticesStream, Filter: wire.CutSubject(app, s), LastOnly: true,
+		Handle: func(m *broker.Message) error {
+			at, err := wire.DecodePosition(m.Data)
+			if err == nil && at.Audiences >= place {
+				return done
+			}
+			return err
+		},
+	})
+	if !errors.Is(err, done) {
+		h.Fatal(err)
+	}
 }
 
 // empty waits until no task is in the queue.

@@ -189,7 +189,9 @@ func TestRolesAndCallers(t *testing.T) {
 	id := ok[accepted](a, 202, "POST", "/v1/pushes", `{"body":`+hello+`}`).ID
 	requests := map[string]string{ // by operation
 		"listAccounts": "GET /v1/accounts", "putAccount": "PUT /v1/accounts/u", "getAccount": "GET /v1/accounts/u",
-		"patchAccount": "PATCH /v1/accounts/u {}", "deleteAccount": "DELETE /v1/accounts/none", "getAttributes": "GET /v1/attributes",
+		"patchAccount": "PATCH /v1/accounts/u {}", "deleteAccount": "DELETE /v1/accounts/none",
+		"listDevices": "GET /v1/accounts/u/devices", "deleteDevice": "DELETE /v1/accounts/u/devices/none",
+		"createDevices": `POST /v1/devices {"devices":[]}`, "getAttributes": "GET /v1/attributes",
 		"putAttributes": `PUT /v1/attributes {"attributes":{}}`, "createPush": `POST /v1/pushes {"body":` + hello + `}`,
 		"listPushes": "GET /v1/pushes", "getPush": "GET /v1/pushes/" + string(id),
 		"deletePush": "DELETE /v1/pushes/" + string(push.NewTaskID(a.app, 1<<40)),

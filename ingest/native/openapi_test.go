@@ -136,7 +136,7 @@ func TestDescriptionHasTheOperations(t *testing.T) {
 	}
 	for _, o := range (&Native{}).table() {
 		path := o.path
-		for _, name := range []string{"account", "id"} {
+		for _, name := range []string{"account", "id", "device"} {
 			path = strings.ReplaceAll(path, ":"+name, "{"+name+"}")
 		}
 		if want := o.method + " " + path + " " + string(o.role); described[o.id] != want {
