@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"time"
@@ -115,8 +116,11 @@ func (n *Native) createDevices(ctx context.Context, c *call) (*reply, error) {
 
 // readDevice reads one device of a request. What is wrong with its form refuses the request; with its values, the device.
 func readDevice(f field) (d newDevice, err error) {
-	m, err := f.object("account", "device", "channel", "token", "platform")
+	m, err := f.object("account", "accountBase64", "device", "channel", "token", "platform")
 	if err != nil {
+		return d, err
+	}
+	if d.account, err = readAccount(f, m); err != nil {
 		return d, err
 	}
 	for _, v := range []struct {
@@ -125,7 +129,6 @@ func readDevice(f field) (d newDevice, err error) {
 		limit    int
 		required bool
 	}{
-		{"account", &d.account, push.MaxAccountLen, true},
 		{"channel", &d.dev.Channel, wire.MaxChannelLen, true}, {"token", &d.dev.Token, wire.MaxTokenLen, true},
 		{"device", &d.dev.ID, wire.MaxDeviceIDLen, false}, {"platform", &d.dev.Platform, wire.MaxPlatformLen, false},
 	} {
@@ -142,6 +145,30 @@ func readDevice(f field) (d newDevice, err error) {
 	}
 	d.bad = wire.ValidChannel(d.dev.Channel)
 	return d, nil
+}
+
+// readAccount takes the account from one of the two ways to give it.
+func readAccount(f field, m map[string]field) (string, error) {
+	encoded, given := m["accountBase64"]
+	if !given {
+		plain, err := f.need(m, "account")
+		if err != nil {
+			return "", err
+		}
+		return plain.text(push.MaxAccountLen)
+	}
+	if plain, both := m["account"]; both {
+		return "", invalid(plain.pointer, "given beside accountBase64")
+	}
+	text, err := encoded.text(base64.StdEncoding.EncodedLen(push.MaxAccountLen))
+	if err != nil {
+		return "", err
+	}
+	raw, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return "", encoded.wrong("base64")
+	}
+	return string(raw), nil
 }
 
 // deviceOwner is the account in the path.

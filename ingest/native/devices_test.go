@@ -40,6 +40,10 @@ func TestDevices(t *testing.T) {
 	if len(list) != 1 || list[0].Device != "phone" || list[0].Channel != "apns" || list[0].Platform != "iOS" || time.Since(list[0].Seen) > time.Minute {
 		t.Errorf("alice has %+v", list)
 	}
+	ok[account](a, 201, "PUT", "/v1/accounts/%FF", "")
+	if got := ok[devicesCreated](a, 200, "POST", "/v1/devices", `{"devices":[{"accountBase64":"/w==","channel":"fcm","token":"secret 6"}]}`); got.Registered != 1 {
+		t.Errorf("%+v", got)
+	}
 	// The token moves to who registers it last, and has its hash for a name.
 	ok[devicesCreated](a, 200, "POST", "/v1/devices", `{"devices":[{"account":"bob","channel":"apns","token":"secret 1"}]}`)
 	if list := ok[deviceList](a, 200, "GET", "/v1/accounts/alice/devices", "").Devices; len(list) != 0 {
@@ -78,6 +82,8 @@ func TestDevicesRefuse(t *testing.T) {
 		{`{"devices":{}}`, codeField, "/devices"},
 		{`{"devices":[1]}`, codeField, "/devices/0"},
 		{`{"devices":[{"channel":"fcm","token":"t"}]}`, codeMissing, "/devices/0/account"},
+		{`{"devices":[{"account":"u","accountBase64":"dQ==","channel":"fcm","token":"t"}]}`, codeField, "/devices/0/account"},
+		{`{"devices":[{"accountBase64":"u","channel":"fcm","token":"t"}]}`, codeField, "/devices/0/accountBase64"},
 		{`{"devices":[{"account":"u","token":"t"}]}`, codeMissing, "/devices/0/channel"},
 		{`{"devices":[{"account":"u","channel":"fcm"}]}`, codeMissing, "/devices/0/token"},
 		{`{"devices":[{"account":"u","channel":"fcm","token":""}]}`, codeField, "/devices/0/token"},

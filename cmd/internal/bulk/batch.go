@@ -103,12 +103,13 @@ func (b *batch) apply(ctx context.Context, calls *caller) error {
 	for from := 0; ; from += tagsPerCall {
 		more := b.some(func(e *entry) bool { return !e.raw() && len(e.user.Tags) > from })
 		if len(more) == 0 {
-			return nil
+			break
 		}
 		if err := each(ctx, more, func(ctx context.Context, es []*entry) error { return calls.addTags(ctx, es, from) }); err != nil {
 			return err
 		}
 	}
+	return each(ctx, b.some(func(e *entry) bool { return len(e.user.Devices) > 0 }), calls.addDevices)
 }
 
 // some are the entries that have a property and were not refused.

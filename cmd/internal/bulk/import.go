@@ -315,7 +315,7 @@ func (im *importer) commit(order <-chan *batch) (err error) {
 				}
 				continue
 			}
-			n.add(counts{Accounts: 1, Attributes: len(e.user.Attributes), Tags: len(e.user.Tags)})
+			n.add(counts{Accounts: 1, Attributes: len(e.user.Attributes), Tags: len(e.user.Tags), Devices: len(e.user.Devices)})
 		}
 		im.counts.add(n)
 		im.journal.Counts.add(n)
@@ -360,8 +360,8 @@ func (im *importer) stopped(ctx context.Context, err error) error {
 func (im *importer) summary(out io.Writer, took time.Duration) error {
 	n := im.journal.Counts
 	rate := float64(im.counts.Accounts+im.counts.Rejected) / max(took.Seconds(), 1e-9)
-	if _, err := im.bar.text.Fprintf(out, "imported %d lines with %d attributes and %d tags, rejected %d, in %.1f s, %.0f lines a second\n",
-		n.Accounts, n.Attributes, n.Tags, n.Rejected, took.Seconds(), rate); err != nil {
+	if _, err := im.bar.text.Fprintf(out, "imported %d lines with %d attributes, %d tags and %d devices, rejected %d, in %.1f s, %.0f lines a second\n",
+		n.Accounts, n.Attributes, n.Tags, n.Devices, n.Rejected, took.Seconds(), rate); err != nil {
 		return fmt.Errorf("write the summary: %w", err)
 	}
 	if n.Rejected > 0 && !im.cfg.AllowRejects {

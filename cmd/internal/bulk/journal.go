@@ -40,6 +40,7 @@ type counts struct {
 	Accounts   int `json:"accounts"`
 	Attributes int `json:"attributes"`
 	Tags       int `json:"tags"`
+	Devices    int `json:"devices"`
 	Rejected   int `json:"rejected"`
 }
 
@@ -47,6 +48,7 @@ func (c *counts) add(o counts) {
 	c.Accounts += o.Accounts
 	c.Attributes += o.Attributes
 	c.Tags += o.Tags
+	c.Devices += o.Devices
 	c.Rejected += o.Rejected
 }
 

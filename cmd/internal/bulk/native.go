@@ -17,6 +17,7 @@ import (
 
 const (
 	accountsPath = "/v1/accounts"
+	devicesPath  = "/v1/devices"
 	// maxAnswer bounds what is read of an answer, in bytes: no page of users is longer.
 	maxAnswer = 64 << 20
 	// maxProblem is how much of a refusal is shown, in bytes.
@@ -106,6 +107,41 @@ func (c *caller) writeNative(ctx context.Context, entries []*entry) error {
 			e.refuse(no)
 		} else if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// addDevices registers the devices of some users, of whom there are at most perCall, and so a thousand devices.
+func (c *caller) addDevices(ctx context.Context, entries []*entry) error {
+	type device struct {
+		Account       string `json:"account,omitempty"`
+		AccountBase64 []byte `json:"accountBase64,omitempty"`
+		Device
+	}
+	var devices []device
+	var owners []*entry
+	for _, e := range entries {
+		for _, d := range e.user.Devices {
+			next := device{Account: e.user.Account, Device: d}
+			if e.raw() {
+				next.Account, next.AccountBase64 = "", []byte(e.user.Account)
+			}
+			devices, owners = append(devices, next), append(owners, e)
+		}
+	}
+	var answer struct {
+		Refused []struct {
+			Index  int
+			Detail string
+		}
+	}
+	if err := c.native(ctx, http.MethodPost, devicesPath, nil, map[string]any{"devices": devices}, &answer); err != nil {
+		return err
+	}
+	for _, r := range answer.Refused {
+		if r.Index >= 0 && r.Index < len(owners) {
+			owners[r.Index].err = fmt.Errorf("the service refuses a device: %s", r.Detail)
 		}
 	}
 	return nil

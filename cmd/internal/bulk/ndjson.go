@@ -15,10 +15,11 @@ const (
 	base64Member     = "accountBase64"
 	attributesMember = "attributes"
 	tagsMember       = "tags"
+	devicesMember    = "devices"
 )
 
 // parseNDJSON reads {"account":"u1","attributes":{"city":"Shenzhen"},"tags":["a","b"]}. An account that is not UTF-8 stands
-// in accountBase64 instead. A member that is null counts as absent, and so does an attribute; one that is not known is an
+// in accountBase64 instead; devices are {"channel":"apns","token":"…","device":"phone","platform":"iOS"}. A member that is null counts as absent, and so does an attribute; one that is not known is an
 // error, since it may be one of these misspelt. A value may be a number or a boolean: its JSON text is taken.
 func parseNDJSON(text []byte) (User, error) {
 	var u User
@@ -46,6 +47,12 @@ func parseNDJSON(text []byte) (User, error) {
 			into, want = &attributes, "an object"
 		case tagsMember:
 			into, want = &u.Tags, "an array of strings"
+		case devicesMember:
+			var err error
+			if u.Devices, err = devicesOf(raw); err != nil {
+				return u, err
+			}
+			continue
 		default:
 			return u, fmt.Errorf("unknown member %s", quote(name))
 		}
@@ -71,6 +78,16 @@ func parseNDJSON(text []byte) (User, error) {
 		u.Attributes[name] = *value
 	}
 	return u, nil
+}
+
+// devicesOf reads the devices. An error shows nothing of them, since a token may have come in any member.
+func devicesOf(raw json.RawMessage) (devices []Device, err error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if d.Decode(&devices) != nil {
+		return nil, fmt.Errorf("%s: not an array of objects with channel, token, device and platform, all strings", devicesMember)
+	}
+	return devices, nil
 }
 
 // accountOf takes the account from one of the two ways to give it.

@@ -18,7 +18,7 @@ import (
 )
 
 func same(a, b User) bool {
-	return a.Account == b.Account && maps.Equal(a.Attributes, b.Attributes) && slices.Equal(a.Tags, b.Tags)
+	return a.Account == b.Account && maps.Equal(a.Attributes, b.Attributes) && slices.Equal(a.Tags, b.Tags) && slices.Equal(a.Devices, b.Devices)
 }
 
 func TestNDJSON(t *testing.T) {
@@ -28,11 +28,21 @@ func TestNDJSON(t *testing.T) {
 		want User
 		err  string // a part of it
 	}{
-		{text: `{"account":"u1","attributes":{"city":"深圳"},"tags":["a","b"]}`, want: User{"u1", map[string]string{"city": "深圳"}, []string{"a", "b"}}},
+		{text: `{"account":"u1","attributes":{"city":"深圳"},"tags":["a","b"]}`, want: User{"u1", map[string]string{"city": "深圳"}, []string{"a", "b"}, nil}},
 		{text: ` {"account":"u1","attributes":null,"tags":null} `, want: User{Account: "u1"}},
-		{text: `{"account":"u1","attributes":{"age":3.50,"vip":true,"city":null}}`, want: User{"u1", map[string]string{"age": "3.50", "vip": "true"}, nil}},
+		{text: `{"account":"u1","attributes":{"age":3.50,"vip":true,"city":null}}`, want: User{"u1", map[string]string{"age": "3.50", "vip": "true"}, nil, nil}},
 		{text: `{"accountBase64":"/wA="}`, want: User{Account: "\xff\x00"}},
 		{text: `{"account":"\ud83d\ude00 \\u \u0000"}`, want: User{Account: "😀 \\u \x00"}},
+		{
+			text: `{"account":"u1","devices":[{"channel":"apns","token":"t","platform":"iOS"},{"channel":"fcm","token":"t","device":"d"}]}`,
+			want: User{Account: "u1", Devices: []Device{{Channel: "apns", Token: "t", Platform: "iOS"}, {Channel: "fcm", Token: "t", Device: "d"}}},
+		},
+		{text: `{"account":"u1","devices":null}`, want: User{Account: "u1"}},
+		{text: `{"account":"u1","devices":[{"channel":"apns"}]}`, err: "device 0: not a device: its token"},
+		{text: `{"account":"u1","devices":[{"channel":"apns","Token":"t","seen":1}]}`, err: "devices: not an array"},
+		{text: `{"account":"u1","devices":{}}`, err: "devices: not an array"},
+		{text: `{"account":"u1","devices":[{"channel":"a.b","token":"t"}]}`, err: "its channel"},
+		{text: `{"account":"u1","devices":[` + strings.Repeat(`{"channel":"a","token":"t"},`, 10) + `{"channel":"a","token":"t"}]}`, err: "11 devices"},
 		{text: `{"account":"u1","accountBase64":"/wA="}`, err: "both"},
 		{text: `{"account":"u1","accountBase64":null}`, want: User{Account: "u1"}},
 		{text: `{"accountBase64":"/w"}`, err: "not base64"},
@@ -79,9 +89,9 @@ func TestCSV(t *testing.T) {
 		want   User
 		err    string
 	}{
-		{record: `u1,a|b,Shenzhen,x`, want: User{"u1", map[string]string{"city": "Shenzhen", "tags": "x"}, []string{"a", "b"}}},
+		{record: `u1,a|b,Shenzhen,x`, want: User{"u1", map[string]string{"city": "Shenzhen", "tags": "x"}, []string{"a", "b"}, nil}},
 		{record: `u1,,,`, want: User{Account: "u1"}},
-		{record: `"u,""1""","a\|b|c\\d|e\f","x` + "\r\n" + `y",`, want: User{`u,"1"`, map[string]string{"city": "x\r\ny"}, []string{"a|b", `c\d`, `e\f`}}},
+		{record: `"u,""1""","a\|b|c\\d|e\f","x` + "\r\n" + `y",`, want: User{`u,"1"`, map[string]string{"city": "x\r\ny"}, []string{"a|b", `c\d`, `e\f`}, nil}},
 		{record: `,a,b,`, err: "no account"},
 		{record: `u1,a`, err: "2 fields: the header has 4"},
 		{record: `u1,a,b,c,d`, err: "5 fields"},

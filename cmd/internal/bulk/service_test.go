@@ -16,6 +16,7 @@ import (
 	"github.com/carillon-push/carillon/cmd/internal/app/apptest"
 	"github.com/carillon-push/carillon/cmd/internal/bulk"
 	"github.com/carillon-push/carillon/pkg/client"
+	"github.com/carillon-push/carillon/pkg/directory"
 )
 
 // What is exported is what was imported, through two real services and both formats.
@@ -62,6 +63,38 @@ func TestRoundTripThroughServices(t *testing.T) {
 	got, want := lines(string(out)), lines(strings.ReplaceAll(text, `\ufeff`, "\ufeff"))
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, ""), strings.Join(want, ""))
+	}
+}
+
+// Devices come with their users, those of an account that is not UTF-8 too, and one that the service refuses is a line that
+// it refuses.
+func TestDevicesAreImported(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t)
+	cfg := bulk.DefaultImport()
+	cfg.File, cfg.Rejects = filepath.Join(t.TempDir(), "in.ndjson"), filepath.Join(t.TempDir(), "rejects")
+	const text = `{"account":"u1","tags":["a"],"devices":[{"channel":"apns","token":"secret1","device":"phone","platform":"iOS"},{"channel":"fcm","token":"secret2"}]}
+{"accountBase64":"/w==","devices":[{"channel":"webpush","token":"{}"}]}
+{"account":"u2"}
+`
+	if err := os.WriteFile(cfg.File, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, log strings.Builder
+	if err := bulk.Import(t.Context(), cfg, s.REST, bulk.Streams{Out: &out, Err: &log}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(out.String(), "imported 3 lines with 0 attributes, 1 tags and 3 devices, rejected 0,") || strings.Contains(log.String(), "secret") {
+		t.Errorf("%s%s", out.String(), log.String())
+	}
+	dir := directory.New(s.App.Broker())
+	users, err := dir.Users(t.Context(), s.REST.App, "u1", "\xff", "u2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists, err := dir.Devices(t.Context(), s.REST.App, users["u1"].Ordinal, users["\xff"].Ordinal, users["u2"].Ordinal)
+	if err != nil || len(lists[users["u1"].Ordinal]) != 2 || len(lists[users["\xff"].Ordinal]) != 1 || len(lists) != 2 {
+		t.Errorf("%v, %v", lists, err)
 	}
 }
 

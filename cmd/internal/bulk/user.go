@@ -1,6 +1,7 @@
 package bulk
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -8,13 +9,23 @@ import (
 	"unicode/utf8"
 
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
 )
 
-// User is what a line says: an account with values of attributes and with tags, any of which may be absent.
+// User is what a line says: an account with values of attributes, with tags and with devices, any of which may be absent.
 type User struct {
 	Account    string
 	Attributes map[string]string
 	Tags       []string
+	Devices    []Device
+}
+
+// Device is where a vendor takes pushes for a user. Its token is a secret, which no error shows.
+type Device struct {
+	Channel  string `json:"channel"`
+	Token    string `json:"token"`
+	Device   string `json:"device,omitempty"`
+	Platform string `json:"platform,omitempty"`
 }
 
 var errNotUTF8 = errors.New("not UTF-8")
@@ -43,6 +54,15 @@ func (u *User) Check() error {
 	}
 	if n := len(distinct(u.Tags)); n > push.MaxTags {
 		return fmt.Errorf("%d tags: a user has at most %d", n, push.MaxTags)
+	}
+	if len(u.Devices) > wire.MaxDevices {
+		return fmt.Errorf("%d devices: a user has at most %d", len(u.Devices), wire.MaxDevices)
+	}
+	for i, d := range u.Devices {
+		w := wire.Device{ID: cmp.Or(d.Device, "-"), Channel: d.Channel, Token: d.Token, Platform: d.Platform}
+		if err := w.Validate(); err != nil {
+			return fmt.Errorf("device %d: %w", i, err)
+		}
 	}
 	return nil
 }
