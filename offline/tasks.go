@@ -111,10 +111,14 @@ func (t *tasks) note(m *broker.Message) error {
 		t.log.Error("a push cannot be read and is not counted", "seq", m.Seq, "err", err)
 		return nil
 	}
+	kept := t.o.b.Retention()
+	if m.TTL > 0 { // it was accepted under another one, perhaps
+		kept = min(kept, m.TTL)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if p.Revokes == 0 {
-		t.pushes[p.Seq] = look{m.Time, m.Time.Add(t.o.b.Retention()), m.Time.Add(t.o.cfg.Checkpoint)}
+		t.pushes[p.Seq] = look{m.Time, m.Time.Add(kept), m.Time.Add(t.o.cfg.Checkpoint)}
 	} else if l, ok := t.pushes[p.Revokes]; ok {
 		l.due = time.Now() // on the clock of count, which may be looking at the push
 		t.pushes[p.Revokes] = l

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/broker/brokertest"
@@ -132,6 +133,38 @@ func TestTasksAreWrittenSeldom(t *testing.T) {
 	}
 	if last, err := h.b.LastSeq(t.Context(), wire.TasksStream); err != nil || last > looks {
 		t.Errorf("%d writes, %v: want at most one for each of %d looks", last, err, looks)
+	}
+}
+
+// The end of a push in the log is that of its own message, also when the retention has changed since.
+func TestTheEndOfALog(t *testing.T) {
+	t.Parallel()
+	h := newBench(t, 4, 0)
+	o, err := New(Default(), h.b, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := newTasks(o, &broker.Hold{App: app})
+	data, err := wire.EncodePush(&push.Push{App: app, At: time.Now(), Condition: "all", Body: []byte("[]")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, c := range []struct{ ttl, want time.Duration }{
+		{0, h.b.Retention()}, {h.b.Retention() / 2, h.b.Retention() / 2}, {2 * h.b.Retention(), h.b.Retention()},
+	} {
+		seq, _, err := h.b.Publish(t.Context(), broker.Message{Subject: wire.PushSubject(app, fmt.Sprint(n)), Data: data, TTL: c.ttl})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.b.Fold(t.Context(), broker.FoldConfig{Stream: wire.PushesStream, Start: seq, StopWhenRead: true, Handle: k.note}); err != nil {
+			t.Fatal(err)
+		}
+		if l := k.pushes[push.Seq(seq)]; l.end.Sub(l.at) != c.want {
+			t.Errorf("with a TTL of %v the log has it for %v, want %v", c.ttl, l.end.Sub(l.at), c.want)
+		}
+	}
+	if err := k.note(&broker.Message{Data: []byte{99}, Seq: 9}); err != nil || len(k.pushes) != 3 {
+		t.Errorf("one that cannot be read: %v, %d pushes", err, len(k.pushes))
 	}
 }
 

@@ -163,8 +163,12 @@ func (b *Broker) forget(ctx context.Context, stream, consumer string) {
 }
 
 func fromStream(m jetstream.Msg, meta *jetstream.MsgMetadata) Message {
-	return Message{
+	msg := Message{
 		Subject: m.Subject(), Data: m.Data(), Header: header(m.Headers()),
 		Seq: meta.Sequence.Stream, Time: meta.Timestamp, More: meta.NumPending,
 	}
+	if ttl, has := msg.Header[jetstream.MsgTTLHeader]; has {
+		msg.TTL, _ = time.ParseDuration(ttl) // as nats writes it; what another client has written otherwise is none
+	}
+	return msg
 }
