@@ -37,7 +37,7 @@ var rooms = map[string][]string{
 	"ingest":  {"pkg/predicate", "pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/history", "pkg/usersig"},
 	"matcher": {"pkg/predicate", "pkg/push", "pkg/wire", "pkg/broker", "pkg/directory"},
 	"deliver": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/usersig"},
-	"offline": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory"},
+	"offline": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/history"},
 
 	"deliver/channel": {"pkg/push", "pkg/wire"},
 	"deliver/notify":  {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "deliver/channel"},

@@ -121,14 +121,14 @@ func (i *Ingest) tasks(ctx context.Context, c *call, handle func(push.TaskID, *h
 	}
 	var missing []taskError
 	for _, id := range ids {
-		p, err := i.task(ctx, c, id)
+		p, err := i.known(ctx, c, id)
 		if err == nil && (p.At.Before(start) || p.At.After(end.Add(time.Second))) {
 			missing = append(missing, taskError{id, "it was not accepted between StartTime and EndTime"})
 			continue
 		}
 		var t *history.Tally
 		if err == nil {
-			t, err = i.history.Tally(ctx, p)
+			t, err = i.history.Tally(ctx, p.Push)
 		}
 		if errors.Is(err, history.ErrNoPush) {
 			missing = append(missing, taskError{id, err.Error()})
@@ -142,7 +142,16 @@ func (i *Ingest) tasks(ctx context.Context, c *call, handle func(push.TaskID, *h
 	return missing, nil
 }
 
-// task gives the push of a TaskID, history.ErrNoPush when the app has none.
+// known gives the push of a TaskID, also one of which only the counts are kept; history.ErrNoPush when the app has none.
+func (i *Ingest) known(ctx context.Context, c *call, id push.TaskID) (history.Known, error) {
+	app, seq, err := id.Parse()
+	if err != nil || app != c.app.ID {
+		return history.Known{}, history.ErrNoPush
+	}
+	return i.history.Know(ctx, app, seq)
+}
+
+// task gives the push of a TaskID from the logs, history.ErrNoPush when they have none.
 func (i *Ingest) task(ctx context.Context, c *call, id push.TaskID) (*push.Push, error) {
 	app, seq, err := id.Parse()
 	if err != nil || app != c.app.ID {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -132,4 +133,46 @@ func BenchmarkAudienceToEntry(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// What a worker reads again after a crash: a shard of a million users, and a week of a hundred pushes a day, each of which
+// half of them have yet to get. B/state is what the bucket holds, MB/heap what the worker does when it has read it.
+func BenchmarkRecovery(b *testing.B) {
+	const pushes = 700
+	h := newBench(b, push.DefaultSharding, 0)
+	live := livePushes(b, pushes)
+	changes, _ := live.pending.changes(true)
+	for _, c := range changes {
+		data, err := wire.EncodePending(c.Pending)
+		if err != nil {
+			b.Fatal(err)
+		}
+		h.publish(wire.PendingSubject(app, 0, c.seq), data, "0")
+	}
+	h.publish(wire.PositionSubject(app, 0), wire.EncodePosition(wire.Position{Audiences: pushes}), "0")
+	changes, live = nil, nil
+	sizes, err := h.b.Bytes(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	o, err := New(Default(), h.b, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	heap := func() float64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc) / 1e6
+	}
+	before, s := heap(), (*shard)(nil)
+	for b.Loop() {
+		s = newShard(o, app, 0)
+		if err := s.restore(b.Context()); err != nil || s.pending.pushes() != pushes {
+			b.Fatalf("%d pushes, %v", s.pending.pushes(), err)
+		}
+	}
+	b.ReportMetric(float64(sizes[wire.PendingStream]), "B/state")
+	b.ReportMetric(heap()-before, "MB/heap")
+	runtime.KeepAlive(s)
 }

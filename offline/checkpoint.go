@@ -80,6 +80,11 @@ func further(a, b wire.Position) wire.Position {
 	return wire.Position{Audiences: max(a.Audiences, b.Audiences), Receipts: max(a.Receipts, b.Receipts)}
 }
 
+// nearer is what both of two claims say.
+func nearer(a, b wire.Position) wire.Position {
+	return wire.Position{Audiences: min(a.Audiences, b.Audiences), Receipts: min(a.Receipts, b.Receipts)}
+}
+
 // attempts bounds the repeats of a compare-and-set within one checkpoint; each means that another worker's succeeded.
 const attempts = 8
 

@@ -33,8 +33,12 @@ type bench struct {
 }
 
 func newBench(t testing.TB, bits push.Sharding, shards ...push.Shard) *bench {
+	return benchOn(t, brokertest.Start(t, func(c *broker.Config) { c.Sharding = bits }), shards...)
+}
+
+func benchOn(t testing.TB, b *broker.Broker, shards ...push.Shard) *bench {
 	h := &bench{
-		TB: t, b: brokertest.Start(t, func(c *broker.Config) { c.Sharding = bits }),
+		TB: t, b: b,
 		waiting: map[push.Shard]map[push.Seq]*roaring.Bitmap{}, at: map[push.Shard]wire.Position{},
 	}
 	for _, s := range shards {
@@ -195,7 +199,7 @@ func (h *bench) written(givenUp <-chan struct{}) {
 			continue
 		}
 		err := h.b.Fold(ctx, broker.FoldConfig{
-			Stream: wire.PendingStream, Filter: wire.PendingFilter(app, s), LastOnly: true,
+			Stream: wire.PendingStream, Filter: wire.PendingFilter(app, s),
 			Handle: func(m *broker.Message) error {
 				if m.Subject == wire.PositionSubject(app, s) {
 					if at, err := wire.DecodePosition(m.Data); err == nil {

@@ -17,6 +17,7 @@ type metrics struct {
 	entries prometheus.Counter
 	bytes   prometheus.Counter
 	merged  prometheus.Counter
+	tasks   prometheus.Counter
 	corrupt prometheus.Counter
 }
 
@@ -37,9 +38,10 @@ func newMetrics(reg prometheus.Registerer, more ...prometheus.Collector) (*metri
 		entries: counter("carillon_offline_entries_written_total", "Entries of the PENDING bucket that were written."),
 		bytes:   counter("carillon_offline_entry_bytes_total", "Bytes of the PENDING entries that were written."),
 		merged:  counter("carillon_offline_entries_merged_total", "Entries that another worker of the shard had changed meanwhile."),
+		tasks:   counter("carillon_offline_tasks_written_total", "Entries of the TASKS bucket that were written: the counts of a push."),
 		corrupt: counter("carillon_offline_corrupt_total", "Audiences, receipts and entries that cannot be read."),
 	}
-	for _, c := range append(more, m.live, m.inbox, m.fetched, m.entries, m.bytes, m.merged, m.corrupt) {
+	for _, c := range append(more, m.live, m.inbox, m.fetched, m.entries, m.bytes, m.merged, m.tasks, m.corrupt) {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -14,6 +14,9 @@
 // comes, and the position stays before it. Several workers may hold one shard: entries only ever shrink, a worker that
 // finds another's entry keeps what both hold (their intersection), and so whatever a position once claimed stays true. While none
 // holds it, nothing is lost: the logs stand, and a login asks until somebody has folded them.
+//
+// The first worker of an app's first shard also folds PUSHES, and publishes entries of the TASKS bucket, one for each push:
+// what stays of it for statistics when the logs have forgotten it. Why a crash is safe there, tasks says.
 package offline
 
 import (
@@ -23,6 +26,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
@@ -35,7 +39,8 @@ type Config struct {
 	Apps []push.AppID
 	// Standby is how many workers hold a shard beside the first, so that logins are answered when that one is gone.
 	Standby int
-	// Checkpoint is how often entries that receipts have changed are written; new ones are written at once.
+	// Checkpoint is how often entries that receipts have changed are written; new ones are written at once. It is also how
+	// often it is looked for pushes that are to be counted.
 	Checkpoint time.Duration
 }
 
@@ -69,7 +74,14 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 	}
 	o := &Offline{cfg: cfg, b: b, log: log.With("component", "offline")}
 	o.shards = broker.NewShardRunner(b, broker.ShardConfig{Role: wire.RoleOffline, Apps: cfg.Apps, Standby: cfg.Standby},
-		func(ctx context.Context, h *broker.Hold) error { return newShard(o, h.App, h.Shard).run(ctx, h.Ready) })
+		func(ctx context.Context, h *broker.Hold) error {
+			g, ctx := errgroup.WithContext(ctx)
+			g.Go(func() error { return newShard(o, h.App, h.Shard).run(ctx, h.Ready) })
+			if h.Shard == tasksShard {
+				g.Go(func() error { return newTasks(o, h).run(ctx) })
+			}
+			return g.Wait()
+		})
 	var err error
 	if o.metrics, err = newMetrics(reg, o.shards.Collector("carillon_offline_shards_held",
 		"Shards whose pending pushes are held here, by place: first, standby, or leaving (until another has taken the shard over).")); err != nil {

@@ -75,31 +75,40 @@ func (s *shard) run(ctx context.Context, ready func()) error {
 	return g.Wait()
 }
 
-// restore reads the bucket's position of the shard, and then its entries. In this order, since another worker may be
-// writing: entries that are newer than the position do no harm, and older ones would bring back what it claims is folded.
+// restore reads the position of the shard and the bucket's entries, while another worker may be writing them anew. In this
+// order, since entries that are newer than what a position claims do no harm, and without older or missing ones it would
+// claim what is not there: every entry behind the first position is in the list of entries, which is made after it. The
+// answers hold the position beside the entries, as their servers had it by then, and what the least of all these positions
+// claims is true of all entries.
 func (s *shard) restore(ctx context.Context) error {
-	err := s.read(ctx, wire.PositionSubject(s.app, s.id), s.restorePosition)
+	position := wire.PositionSubject(s.app, s.id)
+	first, err := s.o.b.AwaitLast(ctx, wire.PendingStream, position)
 	if err != nil {
 		return err
 	}
+	s.restorePosition(first)
 	s.pending.at = s.checkpoint.at
-	return s.read(ctx, wire.PendingFilter(s.app, s.id), s.restoreEntry)
+	return s.o.b.LastEach(ctx, wire.PendingStream, wire.PendingFilter(s.app, s.id), position, s.restoreAnswer)
 }
 
-// read hands on what the bucket holds.
-func (s *shard) read(ctx context.Context, filter string, take func(*broker.Message)) error {
-	return s.o.b.Fold(ctx, broker.FoldConfig{
-		Stream: wire.PendingStream, Filter: filter, LastOnly: true, StopWhenRead: true,
-		Handle: func(m *broker.Message) error {
-			if len(m.Data) > 0 { // empty: the broker's mark that its time is over
-				take(m)
-			}
-			return nil
-		},
-	})
+// restoreAnswer takes some entries, and the position where that claims less than the one that is known.
+func (s *shard) restoreAnswer(found map[string]*broker.Message) error {
+	known := s.checkpoint.at
+	s.restorePosition(found[wire.PositionSubject(s.app, s.id)])
+	s.checkpoint.at = nearer(s.checkpoint.at, known)
+	for _, m := range found {
+		s.restoreEntry(m) // which may take the position back
+	}
+	s.pending.at = s.checkpoint.at
+	return nil
 }
 
+// restorePosition takes a position; m is nil where there is none.
 func (s *shard) restorePosition(m *broker.Message) {
+	s.checkpoint.at, s.checkpoint.rev = wire.Position{}, 0
+	if m == nil {
+		return
+	}
 	at, err := wire.DecodePosition(m.Data)
 	if err != nil {
 		s.corrupt(m, err)
@@ -108,7 +117,7 @@ func (s *shard) restorePosition(m *broker.Message) {
 }
 
 func (s *shard) restoreEntry(m *broker.Message) {
-	if m.Subject == wire.PositionSubject(s.app, s.id) {
+	if m.Subject == wire.PositionSubject(s.app, s.id) || len(m.Data) == 0 { // empty: the broker's mark that its time is over
 		return
 	}
 	place, err := wire.ParsePushPlace(m.Subject)
@@ -119,7 +128,7 @@ func (s *shard) restoreEntry(m *broker.Message) {
 	p, err := wire.DecodePending(m.Data, s.width)
 	if err != nil {
 		s.corrupt(m, err)
-		s.checkpoint.at, s.pending.at = wire.Position{}, wire.Position{} // the logs still have what the entry was made of
+		s.checkpoint.at = wire.Position{} // the logs still have what the entry was made of
 		return
 	}
 	s.pending.restore(place.Seq, p, m.Seq)

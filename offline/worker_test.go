@@ -13,6 +13,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/broker/brokertest"
 	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
@@ -327,4 +328,39 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 	if _, err := New(Config{}, nil, prometheus.NewRegistry(), nil); err == nil || !strings.Contains(err.Error(), "checkpoint") {
 		t.Errorf("err = %v", err)
 	}
+}
+
+// A worker starts while another one writes the entries anew all the time, without ever pausing.
+func TestStartAmongWritesThatNeverPause(t *testing.T) {
+	t.Parallel()
+	h := benchOn(t, brokertest.Start(t, func(c *broker.Config) { c.Sharding, c.Sync = 4, broker.SyncInterval }), 0, 1)
+	_, stop := h.run(h.b, tick)
+	e := hour()
+	const pushes = 150
+	for n := range push.Seq(pushes) {
+		h.audience(0, n+1, e, uint32(n)%16, 7)
+	}
+	h.receipt(0, 3, e, 7)
+	h.written(nil)
+	stop()
+	ctx, pause := context.WithCancel(t.Context())
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	defer pause()
+	for w := range push.Seq(4) {
+		writing.Go(func() {
+			for n := w; ctx.Err() == nil; n += 4 {
+				subject := wire.PendingSubject(app, 0, n%pushes+1)
+				m, err := h.b.Last(ctx, wire.PendingStream, subject)
+				if err == nil {
+					_, _, err = h.b.Publish(ctx, broker.Message{Subject: subject, Data: m.Data})
+				}
+				if err != nil && ctx.Err() == nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	h.run(h.b, tick)
+	h.answers("among writes that never pause")
 }

@@ -134,23 +134,25 @@ func (w *world) start() *member {
 	}
 	k.s.checkpoint = checkpoint{s: k.s, b: k}
 	position := wire.PositionSubject(app, 0)
-	if e, ok := w.bucket[position]; ok && len(e.m.Data) > 0 {
-		k.s.restorePosition(&e.m)
+	last := func(subject string) *broker.Message {
+		if e, ok := w.bucket[subject]; ok {
+			return &e.m
+		}
+		return nil
 	}
+	k.s.restorePosition(last(position))
 	k.s.pending.at = k.s.checkpoint.at
-	for at := uint64(0); ; { // in the order of the bucket's stream, which may grow meanwhile
+	w.between()
+	for some := range slices.Chunk(w.subjects(), rapid.IntRange(1, 3).Draw(w.t, "at once")) {
 		w.between()
-		var next *broker.Message
-		for _, e := range w.bucket {
-			if e.m.Seq > at && (next == nil || e.m.Seq < next.Seq) {
-				next = &e.m
+		found := map[string]*broker.Message{}
+		for _, subject := range append(some, position) {
+			if m := last(subject); m != nil {
+				found[subject] = m
 			}
 		}
-		if next == nil {
-			break
-		}
-		if at = next.Seq; len(next.Data) > 0 {
-			k.s.restoreEntry(next)
+		if err := k.s.restoreAnswer(found); err != nil {
+			w.t.Fatal(err)
 		}
 	}
 	k.a, k.r = k.s.pending.at.Audiences, k.s.pending.at.Receipts

@@ -30,18 +30,20 @@ type Options struct {
 	Users int
 	// Repeats of either side.
 	Repeats int
+	// Pushes that the users are to get when a worker starts anew.
+	Pushes int
 }
 
-// Default measures a million users in about two minutes, nearly all of them the peer's.
-func Default() Options { return Options{Users: 1_000_000, Repeats: 3} }
+// Default measures a million users in about three minutes, most of them the peer's.
+func Default() Options { return Options{Users: 1_000_000, Repeats: 3, Pushes: 700} }
 
 // Short is a run for tests; what it measures means nothing.
-func Short() Options { return Options{Users: 3000, Repeats: 1} }
+func Short() Options { return Options{Users: 3000, Repeats: 1, Pushes: 7} }
 
 // Validate says what cannot work.
 func (o Options) Validate() error {
-	if o.Users < 1 || o.Users > 1<<22 || o.Repeats < 1 {
-		return errors.New("there must be from 1 to 4194304 users, and at least 1 repeat")
+	if o.Users < 1 || o.Users > 1<<22 || o.Repeats < 1 || o.Pushes < 1 {
+		return errors.New("there must be from 1 to 4194304 users, and at least 1 repeat and 1 push")
 	}
 	return nil
 }
@@ -94,7 +96,8 @@ func Run(ctx context.Context, o Options) ([]report.Figure, error) {
 		return nil, fmt.Errorf("measure pending state: %w", err)
 	}
 	ours, shards := make([]cost, len(spreads)), make([]int, len(spreads))
-	var theirs cost
+	var theirs, again cost
+	var empty time.Duration
 	for i := range o.Repeats {
 		r := rand.New(rand.NewPCG(5, uint64(i)))
 		for j, s := range spreads {
@@ -117,6 +120,15 @@ func Run(ctx context.Context, o Options) ([]report.Figure, error) {
 		if err != nil {
 			return nil, fmt.Errorf("remember a push with an entry a user: %w", err)
 		}
+		err = roles.OnBroker(ctx, func(b *broker.Broker) error {
+			of, err := recovery(ctx, b, spreads[1].audience(o.Users, b.Sharding(), r), o.Pushes)
+			again.add(of.bytes, of.took)
+			empty = max(empty, of.empty)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("start a worker anew: %w", err)
+		}
 	}
 	var list []report.Figure
 	for j, s := range spreads {
@@ -127,5 +139,9 @@ func Run(ctx context.Context, o Options) ([]report.Figure, error) {
 			report.New(of+", seconds until durable", "s", ours[j].seconds...).Under(theirs.seconds...).Times(100),
 		)
 	}
-	return list, nil
+	of := fmt.Sprintf("offline worker that starts with %d pushes to %s offline users, %s", o.Pushes, report.Text(float64(o.Users)), spreads[1].name)
+	return append(list,
+		report.New(of+", bytes on the broker", "bytes", again.bytes...),
+		report.New(of+", seconds until it answers logins", "s", again.seconds...).Noting("%.2g s where nothing is pending", empty.Seconds()),
+	), nil
 }

@@ -17,11 +17,11 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(list) != 2*len(spreads) {
+	if len(list) != 2*len(spreads)+2 {
 		t.Errorf("%d figures", len(list))
 	}
-	for _, f := range list {
-		if f.Value <= 0 || f.Peer == nil || *f.Peer <= 0 {
+	for i, f := range list {
+		if against := i < 2*len(spreads); f.Value <= 0 || against && (f.Peer == nil || *f.Peer <= 0) {
 			t.Errorf("nothing was measured: %v", f)
 		}
 	}

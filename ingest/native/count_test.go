@@ -78,7 +78,7 @@ func match(ctx context.Context, a *api, shard push.Shard, request []byte) ([]byt
 	}
 	reply := wire.MatchReply{Counts: make([]uint64, len(nodes)), Users: users}
 	err = a.b.Fold(ctx, broker.FoldConfig{
-		Stream: wire.UsersStream(a.app, shard), LastOnly: true, StopWhenRead: true,
+		Stream: wire.UsersStream(a.app, shard), StopWhenRead: true,
 		Handle: func(m *broker.Message) error {
 			if wire.IsPushSubject(m.Subject) {
 				return nil

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/history"
 	"github.com/carillon-push/carillon/pkg/predicate"
 	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/wire"
@@ -50,6 +51,9 @@ func (n *Native) view(ctx context.Context, p *push.Push) (*pushView, error) {
 	} else {
 		v.FromBase64 = []byte(p.Sender)
 	}
+	if p.Condition == "" { // it was too long to be kept
+		return v, nil
+	}
 	node, err := predicate.Parse(p.Condition)
 	if err != nil {
 		return nil, err
@@ -60,6 +64,34 @@ func (n *Native) view(ctx context.Context, p *push.Push) (*pushView, error) {
 	}
 	v.Condition = render(node, &names)
 	return v, nil
+}
+
+// pastView shows a push of which only the counts are kept.
+func (n *Native) pastView(ctx context.Context, k history.Known) (*pushView, error) {
+	v, err := n.view(ctx, k.Push)
+	if err != nil {
+		return nil, err
+	}
+	v.Past = true
+	if !k.Past.RevokedAt.IsZero() {
+		v.RevokedAt = timestamp(k.Past.RevokedAt)
+	}
+	return v, nil
+}
+
+// pastAudience is audience of such a push.
+func pastAudience(t *wire.Task) *audience {
+	a := &audience{Evaluated: true, Shards: []shardAudience{}}
+	for _, p := range t.Parts {
+		switch p.Standing {
+		case wire.TaskCounted:
+			a.Matched += p.Audience
+			a.Shards = append(a.Shards, shardAudience{p.Shard, p.Audience})
+		case wire.TaskWaiting:
+			a.Evaluated = false
+		}
+	}
+	return a
 }
 
 // audience is whom a push is for, as far as the matchers have come.
@@ -175,16 +207,30 @@ func (n *Native) listPushes(ctx context.Context, c *call) (*reply, error) {
 			break
 		}
 	}
-	more := len(newest) > int(limit)
-	if more {
-		newest = newest[1:]
-	}
 	slices.Reverse(newest)
 	page := pushList{}
 	if page.Pushes, err = n.views(ctx, newest...); err != nil {
 		return nil, err
 	}
-	if more {
+	if left := int(limit) + 1 - len(newest); left > 0 { // the logs go no further back
+		end := push.Seq(before)
+		if len(newest) > 0 {
+			end = newest[len(newest)-1].Seq
+		}
+		past, err := n.history.Past(ctx, c.app.ID, end, left)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range past {
+			v, err := n.pastView(ctx, k)
+			if err != nil {
+				return nil, err
+			}
+			page.Pushes = append(page.Pushes, v)
+		}
+	}
+	if len(page.Pushes) > int(limit) {
+		page.Pushes = page.Pushes[:limit]
 		page.Next = &page.Pushes[limit-1].Seq
 	}
 	return &reply{status: http.StatusOK, body: page}, nil

@@ -160,28 +160,33 @@ type pushView struct {
 	By         string          `json:"by"`
 	Lifetime   int             `json:"lifetime"`
 	Condition  any             `json:"condition,omitempty"`
-	Body       json.RawMessage `json:"body"`
+	Body       json.RawMessage `json:"body,omitempty"`
 	Offline    json.RawMessage `json:"offline,omitempty"`
 	RevokedAt  string          `json:"revokedAt,omitempty"`
+	// Past pushes are such as the logs no longer hold: they have no body.
+	Past bool `json:"past,omitempty"`
 }
 
 var errNoPush = refuse(http.StatusNotFound, codePush, "the app has no such push, or it is longer ago than pushes are kept")
 
 // getPush shows a push with what has become of its audience.
 func (n *Native) getPush(ctx context.Context, c *call) (*reply, error) {
-	p, err := n.findPush(ctx, c)
+	k, err := n.knowPush(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	views, err := n.views(ctx, p)
+	var view *pushView
+	var a *audience
+	if k.Past != nil {
+		view, err = n.pastView(ctx, k)
+		a = pastAudience(k.Past)
+	} else {
+		view, a, err = n.present(ctx, k.Push)
+	}
 	if err != nil {
 		return nil, err
 	}
-	a, err := n.audience(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	t, err := n.history.Tally(ctx, p)
+	t, err := n.history.Tally(ctx, k.Push)
 	if err != nil {
 		return nil, err
 	}
@@ -189,10 +194,33 @@ func (n *Native) getPush(ctx context.Context, c *call) (*reply, error) {
 		*pushView
 		*audience
 		Outcome *history.Tally `json:"outcome"`
-	}{views[0], a, t}}, nil
+	}{view, a, t}}, nil
 }
 
-// findPush gives the push that the path names.
+// present is what the logs have of a push.
+func (n *Native) present(ctx context.Context, p *push.Push) (*pushView, *audience, error) {
+	views, err := n.views(ctx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := n.audience(ctx, p)
+	return views[0], a, err
+}
+
+// knowPush gives the push that the path names, also one that the logs no longer hold.
+func (n *Native) knowPush(ctx context.Context, c *call) (history.Known, error) {
+	app, seq, err := push.TaskID(c.param).Parse()
+	if err != nil || app != c.app.ID || seq == 0 {
+		return history.Known{}, errNoPush
+	}
+	k, err := n.history.Know(ctx, app, seq)
+	if errors.Is(err, history.ErrNoPush) {
+		return history.Known{}, errNoPush
+	}
+	return k, err
+}
+
+// findPush gives the push that the path names, if the logs hold it.
 func (n *Native) findPush(ctx context.Context, c *call) (*push.Push, error) {
 	app, seq, err := push.TaskID(c.param).Parse()
 	if err != nil || app != c.app.ID || seq == 0 {

@@ -220,6 +220,9 @@ func (b *Broker) Sharding() push.Sharding { return b.cfg.Sharding }
 // Retention of pushes, audiences and receipts.
 func (b *Broker) Retention() time.Duration { return b.cfg.Retention }
 
+// TasksRetention is how long the counts of a push are kept, from its acceptance.
+func (b *Broker) TasksRetention() time.Duration { return b.cfg.Tasks }
+
 // Ready says whether the broker can be reached now.
 func (b *Broker) Ready(ctx context.Context) error {
 	if b.nc.Status() != nats.CONNECTED {

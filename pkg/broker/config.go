@@ -33,6 +33,8 @@ type Config struct {
 	Replicas int
 	// Retention is how long pushes, audiences and receipts are kept: the longest lifetime and a day.
 	Retention time.Duration
+	// Tasks is how long the counts of a push are kept, from its acceptance.
+	Tasks time.Duration
 	// Sharding is fixed once an installation has data.
 	Sharding push.Sharding
 	// Name shows in the server's list of connections.
@@ -91,7 +93,10 @@ const (
 
 // Default is an embedded broker without data directory, which has still to be set.
 func Default() Config {
-	return Config{Replicas: 1, Sync: SyncAlways, Retention: 8 * 24 * time.Hour, Sharding: push.DefaultSharding, Name: "carillon"}
+	return Config{
+		Replicas: 1, Sync: SyncAlways, Retention: 8 * 24 * time.Hour, Tasks: 30 * 24 * time.Hour,
+		Sharding: push.DefaultSharding, Name: "carillon",
+	}
 }
 
 // Validate says what is wrong, in a sentence.
@@ -103,6 +108,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("a stream has 1, 3 or 5 replicas, not %d", c.Replicas)
 	case c.Retention < push.MaxLifetime*time.Second:
 		return fmt.Errorf("a retention of %v is shorter than the longest lifetime, %v", c.Retention, push.MaxLifetime*time.Second)
+	case c.Tasks < c.Retention:
+		return fmt.Errorf("the counts of pushes are kept for %v, which is shorter than the pushes, %v", c.Tasks, c.Retention)
 	case c.Sharding < 4 || c.Sharding > push.DefaultSharding:
 		return fmt.Errorf("a shard has 4 to %d bits, not %d", push.DefaultSharding, c.Sharding)
 	case (c.Auth.User == "") != (c.Auth.Password == ""):

@@ -21,8 +21,6 @@ const (
 	// consumerTime is how long making a consumer may take: the server that is to have it may be gone, and the next try may
 	// get another.
 	consumerTime = 2 * time.Second
-	// foldRecheck is how often a fold that waits for replaced messages asks whether there are any still.
-	foldRecheck = 20 * time.Millisecond
 )
 
 // FoldConfig says what to replay.
@@ -32,8 +30,6 @@ type FoldConfig struct {
 	Filter string
 	// Start is the first sequence wanted; zero for the stream's first.
 	Start uint64
-	// LastOnly replays only the last message of each subject.
-	LastOnly bool
 	// StopWhenRead ends the fold, without error, when everything that was there at its start has been handled.
 	StopWhenRead bool
 	// CaughtUp, when set, is called once: when everything that was there at the start has been handled.
@@ -98,7 +94,7 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 	info := cons.CachedInfo()
 	defer b.forget(ctx, f.cfg.Stream, info.Name)
 	read := info.NumPending == 0
-	if read && b.caughtUp(ctx, f) {
+	if read && f.caughtUp() {
 		return nil
 	}
 	msgs, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(foldPull, foldBytes), jetstream.PullExpiry(pullExpiry),
@@ -108,13 +104,7 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 	}
 	defer msgs.Stop()
 	for last := uint64(0); ; {
-		m, err := f.message(ctx, msgs, read)
-		if read && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			if b.caughtUp(ctx, f) {
-				return nil
-			}
-			continue
-		}
+		m, err := msgs.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 		}
@@ -132,7 +122,7 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 		}
 		f.next = msg.Seq + 1
 		read = read || msg.More == 0
-		if read && b.caughtUp(ctx, f) {
+		if read && f.caughtUp() {
 			return nil
 		}
 	}
@@ -144,48 +134,19 @@ func (f *fold) consumer() jetstream.ConsumerConfig {
 		FilterSubject: f.cfg.Filter, DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy,
 		InactiveThreshold: foldIdle, MemoryStorage: true, Replicas: 1,
 	}
-	switch {
-	case f.next > 0 && f.next != f.cfg.Start || f.next > 0 && !f.cfg.LastOnly:
+	if f.next > 0 {
 		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.next
-	case f.cfg.LastOnly:
-		c.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
-		if f.cfg.Filter == "" {
-			c.FilterSubject = ">"
-		}
 	}
 	return c
 }
 
-// message waits for the next message; for a moment only while it has to be asked again whether there is one (read).
-func (f *fold) message(ctx context.Context, msgs jetstream.MessagesContext, read bool) (jetstream.Msg, error) {
-	if read && !f.read {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, foldRecheck)
-		defer cancel()
-	}
-	return msgs.Next(jetstream.NextContext(ctx))
-}
-
-// caughtUp notes that the start's messages have been handled, once the broker had said that there were no more, and says
-// whether that ends the fold. Of last messages only, one that was replaced before it came is not counted among those that
-// are to come: its replacement is, when it comes, so that these folds have read everything when they have the newest.
-func (b *Broker) caughtUp(ctx context.Context, f *fold) bool {
-	if f.read {
-		return f.cfg.StopWhenRead
-	}
-	if f.cfg.LastOnly {
-		filter := f.cfg.Filter
-		if filter == "" {
-			filter = ">"
+// caughtUp notes that the start's messages have been handled, and says whether that ends the fold.
+func (f *fold) caughtUp() bool {
+	if !f.read {
+		f.read = true
+		if f.cfg.CaughtUp != nil {
+			f.cfg.CaughtUp()
 		}
-		newest, err := b.Last(ctx, f.cfg.Stream, filter)
-		if err != nil && !errors.Is(err, ErrNotFound) || err == nil && newest.Seq >= f.next {
-			return false
-		}
-	}
-	f.read = true
-	if f.cfg.CaughtUp != nil {
-		f.cfg.CaughtUp()
 	}
 	return f.cfg.StopWhenRead
 }
@@ -202,8 +163,12 @@ func (b *Broker) forget(ctx context.Context, stream, consumer string) {
 }
 
 func fromStream(m jetstream.Msg, meta *jetstream.MsgMetadata) Message {
-	return Message{
+	msg := Message{
 		Subject: m.Subject(), Data: m.Data(), Header: header(m.Headers()),
 		Seq: meta.Sequence.Stream, Time: meta.Timestamp, More: meta.NumPending,
 	}
+	if ttl, has := msg.Header[jetstream.MsgTTLHeader]; has {
+		msg.TTL, _ = time.ParseDuration(ttl) // as nats writes it; what another client has written otherwise is none
+	}
+	return msg
 }

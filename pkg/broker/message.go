@@ -32,7 +32,7 @@ type Message struct {
 	ID string
 	// RepeatOnly, on messages with an ID, is ErrConflict unless the broker knows the ID: it never becomes a new message.
 	RepeatOnly bool
-	// TTL, on messages to a stream, is the message's own lifetime; zero for the stream's.
+	// TTL, on messages to a stream and from one (Fold), is the message's own lifetime; zero for the stream's.
 	TTL time.Duration
 }
 

@@ -106,7 +106,7 @@ func (b *core) fixed() (plans []plan) {
 	for _, s := range wire.Fixed(b.cfg.Retention) {
 		plans = append(plans, b.plan(s))
 	}
-	for _, k := range wire.Buckets() {
+	for _, k := range wire.Buckets(b.cfg.Tasks) {
 		plans = append(plans, b.bucket(k))
 	}
 	return plans

@@ -4,6 +4,7 @@
 // What it reads, and how far each reaches back:
 //
 //   - PUSHES, AUDIENCES and RECEIPTS, for the retention of pushes.
+//   - TASKS, for what stays of a push after that: its counts. While the logs have the push, they are what is asked.
 //   - A shard's log, for where a push stands in it, and for the last version of a user's record.
 //   - HISTORY_<app>, for the versions before that. It copies the shards' logs, so it is some milliseconds late; a version
 //     that was replaced before it was copied is missing there, and one goes by its age or when there are too many.

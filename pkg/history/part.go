@@ -104,7 +104,7 @@ func (h *History) without(ctx context.Context, p *push.Push, shard push.Shard, c
 }
 
 // receipts reads the receipts of a push from one shard, in the order in which gateways published them.
-func (h *History) receipts(ctx context.Context, p *push.Push, shard push.Shard, handle func(at time.Time, r wire.Receipt)) error {
+func (h *History) receipts(ctx context.Context, p *push.Push, shard push.Shard, handle func(m *broker.Message, r wire.Receipt)) error {
 	return h.b.Fold(ctx, broker.FoldConfig{
 		Stream: wire.ReceiptsStream, Filter: wire.ReceiptSubject(p.App, shard, p.Seq), StopWhenRead: true,
 		Handle: func(m *broker.Message) error {
@@ -113,7 +113,7 @@ func (h *History) receipts(ctx context.Context, p *push.Push, shard push.Shard, 
 				h.log.Error("a receipt cannot be read and is left out", "subject", m.Subject, "seq", m.Seq, "err", err)
 				return nil
 			}
-			handle(m.Time, r)
+			handle(m, r)
 			return nil
 		},
 	})

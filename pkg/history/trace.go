@@ -321,7 +321,8 @@ func (t *tracing) readReceipts(ctx context.Context) error {
 			t.event(at, kind, 0, text)
 		}
 	}
-	return t.h.receipts(ctx, t.p, t.Shard, func(at time.Time, r wire.Receipt) {
+	return t.h.receipts(ctx, t.p, t.Shard, func(m *broker.Message, r wire.Receipt) {
+		at := m.Time
 		if r.Sent.Contains(local) {
 			t.event(at, EventSent, 0, "by then written to a connection of the user")
 			t.had.sent = at

@@ -8,3 +8,6 @@ func (b Bucket) Filter() string { return "$KV." + b.Name + ".>" }
 
 // LeaderSubject is where a stream's leader, and none of its replicas, is asked for a message.
 func LeaderSubject(stream string) string { return "$JS.API.STREAM.MSG.GET." + stream }
+
+// StreamInfoSubject is where a stream's leader is asked which subjects it has.
+func StreamInfoSubject(stream string) string { return "$JS.API.STREAM.INFO." + stream }

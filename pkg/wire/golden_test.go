@@ -113,6 +113,8 @@ func TestGoldenSubjects(t *testing.T) {
 		{"PendingSubject", PendingSubject(app, shard, seq)},
 		{"PendingFilter", PendingFilter(app, shard)},
 		{"PositionSubject", PositionSubject(app, shard)},
+		{"TaskSubject", TaskSubject(app, seq)},
+		{"TaskFilter", TaskFilter(app)},
 		{"AttrNamesSubject", AttrNamesSubject(app)},
 		{"QuotaSubject", QuotaSubject(app)},
 		{"RateSubject", RateSubject(app, "im_push", 1700000000)},
@@ -150,7 +152,7 @@ func TestGoldenStreams(t *testing.T) {
 		Fixed   []Stream
 		App     []Stream
 		Buckets []Bucket
-	}{Fixed(192 * time.Hour), []Stream{Accounts(1400000001), Devices(1400000001), Users(1400000001, 3), History(1400000001, 192*time.Hour)}, Buckets()}
+	}{Fixed(192 * time.Hour), []Stream{Accounts(1400000001), Devices(1400000001), Users(1400000001, 3), History(1400000001, 192*time.Hour)}, Buckets(720 * time.Hour)}
 	b, err := json.MarshalIndent(settings, "", "  ")
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"testing"
@@ -67,6 +68,7 @@ var (
 
 	recodeMatchRequest = recoder(DecodeMatchRequest, sure(EncodeMatchRequest))
 	recodeQuota        = recoder(DecodeQuota, sure(EncodeQuota))
+	recodeTask         = recoder(DecodeTask, sure(EncodeTask))
 	recodePosition     = recoder(DecodePosition, sure(EncodePosition))
 	recodeInboxRequest = recoder(DecodeInboxRequest, sure(EncodeInboxRequest))
 	recodeInbox        = recoder(DecodeInbox, sure(EncodeInbox))
@@ -96,6 +98,8 @@ func layouts() []layout {
 		{name: "pending", sample: must(EncodePending(Pending{Expire: 1700000120, Users: few})), recode: recodePending, versioned: true},
 		{name: "pending-revocation", sample: must(EncodePending(Pending{Expire: 1700000120, Revokes: 300, Users: few})), recode: recodePending, versioned: true},
 		{name: "position", sample: EncodePosition(Position{Audiences: 300, Receipts: 1 << 40}), recode: recodePosition, versioned: true},
+		{name: "task", sample: EncodeTask(sampleTask()), recode: recodeTask, versioned: true},
+		{name: "task-bare", sample: EncodeTask(&Task{At: time.UnixMilli(1700000000123)}), recode: recodeTask, versioned: true},
 		{name: "quota", sample: EncodeQuota(sampleQuota()), recode: recodeQuota, versioned: true},
 		{name: "quota-new", sample: EncodeQuota(Quota{}), recode: recodeQuota, versioned: true},
 		{name: "receipt", sample: must(EncodeReceipt(Receipt{Received: few, Opened: roaring.BitmapOf(7), Sent: mixed})), recode: recodeReceipt, versioned: true},
@@ -127,6 +131,17 @@ func sampleRecord() push.Record {
 func sampleQuota() Quota {
 	const at = 1700000000123456789
 	return Quota{Day: 19675, Used: 42, Last: at, Payments: []Payment{{PaymentKey(PushID(samplePush())), at - 1}, {1<<64 - 1, at}}}
+}
+
+func sampleTask() *Task {
+	return &Task{
+		At: time.UnixMilli(1700000000123), RevokedAt: time.UnixMilli(1700000060123), Lifetime: 120 * time.Second,
+		Sender: "xiao\x00ming\xff", Caller: "administrator", Condition: `tag "vip"`,
+		Parts: []TaskPart{
+			{Shard: 0, Standing: TaskCounted, Audience: width, Reached: 900_000, Received: 400, Opened: 7, Receipts: 1 << 40},
+			{Shard: 1, Standing: TaskWaiting}, {Shard: 300, Standing: TaskGone}, {Shard: 301, Standing: TaskCounted},
+		},
+	}
 }
 
 func samplePush() *push.Push {
@@ -262,6 +277,36 @@ func TestDecodeQuotaRefuses(t *testing.T) {
 		if got, err := DecodeQuota(b); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)
 		}
+	}
+}
+
+func TestDecodeTaskRefuses(t *testing.T) {
+	t.Parallel()
+	task := func(parts ...byte) []byte {
+		return append(append([]byte{1, 1, 0, 0, 0, 0, 0}, byte(len(parts)/2)), parts...)
+	}
+	year10000 := binary.AppendUvarint(nil, maxMillis+1)
+	for name, b := range map[string][]byte{
+		"a time that JSON has not":        append(append([]byte{1}, year10000...), 0, 0, 0, 0, 0, 0),
+		"a revocation at such a time":     append(append([]byte{1, 1}, year10000...), 0, 0, 0, 0, 0),
+		"too long a lifetime":             {1, 1, 0, 0x81, 0xf5, 0x24, 0, 0, 0, 0},
+		"too long a condition":            append(append([]byte{1, 1, 0, 0, 0, 0, 0x81, 0x20}, make([]byte, MaxTaskCondition+1)...), 0),
+		"more parts than bytes":           {1, 1, 0, 0, 0, 0, 0, 2, 0, 0},
+		"an unknown standing":             task(0, 3),
+		"a shard of 2^32":                 {1, 1, 0, 0, 0, 0, 0, 1, 0x80, 0x80, 0x80, 0x80, 0x10, 0},
+		"a shard that wraps around":       {1, 1, 0, 0, 0, 0, 0, 2, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0},
+		"more received than reached":      {1, 1, 0, 0, 0, 0, 0, 1, 0, 2, 3, 1, 2, 0, 0},
+		"more reached than there were":    {1, 1, 0, 0, 0, 0, 0, 1, 0, 2, 3, 4, 0, 0, 0},
+		"more opened than acknowledged":   {1, 1, 0, 0, 0, 0, 0, 1, 0, 2, 3, 2, 1, 2, 0},
+		"an audience larger than a shard": {1, 1, 0, 0, 0, 0, 0, 1, 0, 2, 0x81, 0x80, 0x80, 0x80, 0x10, 0, 0, 0, 0},
+	} {
+		if got, err := DecodeTask(b); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)
+		}
+	}
+	long := EncodeTask(&Task{Condition: string(make([]byte, MaxTaskCondition+1)), At: time.UnixMilli(1)})
+	if got, err := DecodeTask(long); err != nil || got.Condition != "" {
+		t.Errorf("a condition that is too long: %+v, %v, want none", got, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -102,6 +103,38 @@ func TestPushRoundTrip(t *testing.T) {
 	})
 }
 
+func TestTaskRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		at := rapid.Custom(func(t *rapid.T) time.Time { return time.UnixMilli(rapid.Int64Range(1, maxMillis).Draw(t, "ms")) })
+		want := Task{
+			At: at.Draw(t, "at"), Lifetime: time.Duration(rapid.IntRange(0, push.MaxLifetime).Draw(t, "lifetime")) * time.Second,
+			Sender: anyBytes(1, push.MaxAccountLen).Draw(t, "sender"), Caller: anyBytes(1, push.MaxAccountLen).Draw(t, "caller"),
+			Condition: anyBytes(0, 100).Draw(t, "condition"), Parts: []TaskPart{},
+		}
+		if rapid.Bool().Draw(t, "revoked") {
+			want.RevokedAt = at.Draw(t, "revoked at")
+		}
+		shards := rapid.SliceOfNDistinct(rapid.Uint32(), 0, 20, rapid.ID).Draw(t, "shards")
+		slices.Sort(shards)
+		for _, shard := range shards {
+			p := TaskPart{Shard: push.Shard(shard), Standing: TaskStanding(rapid.IntRange(0, int(TaskCounted)).Draw(t, "standing"))}
+			if p.Standing == TaskCounted {
+				p.Audience = rapid.Uint64Range(0, maxShard).Draw(t, "audience")
+				p.Reached = rapid.Uint64Range(0, p.Audience).Draw(t, "reached")
+				p.Received = rapid.Uint64Range(0, p.Reached).Draw(t, "received")
+				p.Opened = rapid.Uint64Range(0, p.Received).Draw(t, "opened")
+				p.Receipts = rapid.Uint64().Draw(t, "receipts")
+			}
+			want.Parts = append(want.Parts, p)
+		}
+		got, err := DecodeTask(EncodeTask(&want))
+		if err != nil || !reflect.DeepEqual(got, &want) {
+			t.Fatalf("%+v, %v, want %+v", got, err, want)
+		}
+	})
+}
+
 func TestBitmapRoundTrips(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -175,6 +208,8 @@ func FuzzDecodePush(f *testing.F) { fuzzLayout(f, "push", recodePush) }
 func FuzzDecodeReceipt(f *testing.F) { fuzzLayout(f, "receipt", recodeReceipt) }
 
 func FuzzDecodePending(f *testing.F) { fuzzLayout(f, "p", recodePending, recodePosition) }
+
+func FuzzDecodeTask(f *testing.F) { fuzzLayout(f, "task", recodeTask) }
 
 func FuzzDecodeQuota(f *testing.F) { fuzzLayout(f, "quota", recodeQuota) }
 

@@ -16,10 +16,12 @@ const (
 	ReceiptsStream  = "RECEIPTS"
 	RatesStream     = "RATES"
 	PendingBucket   = "PENDING"
+	TasksBucket     = "TASKS"
 	SettingsBucket  = "SETTINGS"
 	QuotasBucket    = "QUOTAS"
 	RequestsBucket  = "REQUESTS"
 	PendingStream   = "KV_" + PendingBucket
+	TasksStream     = "KV_" + TasksBucket
 	SettingsStream  = "KV_" + SettingsBucket
 	QuotasStream    = "KV_" + QuotasBucket
 	RequestsStream  = "KV_" + RequestsBucket
@@ -152,10 +154,11 @@ type Bucket struct {
 const RequestWindow = 24 * time.Hour
 
 // Buckets are the buckets that every installation has. An entry of PENDING has what is left of its push's lifetime as
-// its own TTL.
-func Buckets() []Bucket {
+// its own TTL, and one of TASKS what is left of tasks, counted from the push's acceptance.
+func Buckets(tasks time.Duration) []Bucket {
 	return []Bucket{
 		{Name: PendingBucket, MaxAge: push.MaxLifetime * time.Second, PerMessageTTL: true},
+		{Name: TasksBucket, MaxAge: tasks, PerMessageTTL: true},
 		{Name: SettingsBucket},
 		{Name: QuotasBucket},
 		{Name: RequestsBucket, MaxAge: RequestWindow},

@@ -124,6 +124,24 @@ func PositionSubject(app push.AppID, shard push.Shard) string {
 	return fmt.Sprintf(pendingPrefix+"%d.%d.position", app, shard)
 }
 
+const taskPrefix = "$KV." + TasksBucket + "."
+
+// TaskSubject is the subject of the key `<app>.<seq>` in the TASKS bucket.
+func TaskSubject(app push.AppID, seq push.Seq) string {
+	return fmt.Sprintf(taskPrefix+"%d.%d", app, seq)
+}
+
+// TaskFilter matches the app's keys in the TASKS bucket.
+func TaskFilter(app push.AppID) string { return taskPrefix + app.String() + ".*" }
+
+// ParseTaskSubject gives back what TaskSubject was called with.
+func ParseTaskSubject(subject string) (app push.AppID, seq push.Seq, err error) {
+	if n, err := fmt.Sscanf(subject, taskPrefix+"%d.%d", &app, &seq); n != 2 || err != nil || TaskSubject(app, seq) != subject {
+		return 0, 0, fmt.Errorf("%w: %q names no task", ErrCorrupt, subject)
+	}
+	return app, seq, nil
+}
+
 // AttrNamesSubject is the subject of the key `<app>.attrs` in the SETTINGS bucket: the app's attribute names by slot.
 func AttrNamesSubject(app push.AppID) string {
 	return "$KV." + SettingsBucket + "." + app.String() + ".attrs"

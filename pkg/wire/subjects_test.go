@@ -33,6 +33,9 @@ func TestSubjectsRoundTrip(t *testing.T) {
 				t.Fatalf("%s: %+v, %v", subject, got, err)
 			}
 		}
+		if a, s, err := ParseTaskSubject(TaskSubject(app, seq)); err != nil || a != app || s != seq {
+			t.Fatalf("task %d of %d: %d, %d, %v", seq, app, s, a, err)
+		}
 		for _, subject := range []string{SessionStatusSubject(app), SessionEndSubject(app), SessionConnectedSubject(app)} {
 			if got, err := ParseSessionSubject(subject); err != nil || got != app {
 				t.Fatalf("%s: %d, %v, want %d", subject, got, err, app)
@@ -57,6 +60,7 @@ func TestSubjectsAreWithinTheirFilters(t *testing.T) {
 		{ReceiptFilter(app, shard), ReceiptSubject(app, shard, 42)},
 		{PendingFilter(app, shard), PendingSubject(app, shard, 42)},
 		{PendingFilter(app, shard), PositionSubject(app, shard)},
+		{TaskFilter(app), TaskSubject(app, 42)},
 		{Accounts(app).Subjects[0], AccountSubject(app, "a.b")},
 		{Users(app, shard).Subjects[0], UserSubject(app, shard, 7)},
 		{Devices(app).Subjects[0], DeviceSubject(app, shard, 7)},

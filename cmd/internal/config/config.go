@@ -129,6 +129,7 @@ type Sharding struct {
 // Retention is how long the broker's logs keep things.
 type Retention struct {
 	Pushes time.Duration `mapstructure:"pushes"`
+	Tasks  time.Duration `mapstructure:"tasks"`
 }
 
 // Quotas is how the apps' quotas are counted.

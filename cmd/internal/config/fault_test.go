@@ -20,6 +20,7 @@ func TestFaults(t *testing.T) {
 		{env: []string{"CARILLON_SESSIONS_HEARTBEAT=soon"}, want: `sessions.heartbeat in CARILLON_SESSIONS_HEARTBEAT: "soon" is not a duration such as 60s`},
 		{args: []string{"--sessions.heartbeat=2h"}, want: `sessions.heartbeat in --sessions.heartbeat: 2h is not from 1s to 1h`},
 		{file: "retention: {pushes: 100h}", want: `retention.pushes in carillon.yaml: 100h is not from 168h to 8784h`},
+		{file: "retention: {pushes: 800h}", want: `retention.tasks in the defaults: 720h0m0s is shorter than retention.pushes, 800h0m0s; a push would be forgotten before its log`},
 		{file: "http: {body_limit: 12 KiB}", want: `http.body_limit in carillon.yaml: "12 KiB" is not a whole number`},
 		{file: "http: {body_limit: 1.5}", want: `http.body_limit in carillon.yaml: 1.5 is not a whole number`},
 		{file: "http: {body_limit: [1]}", want: `http.body_limit in carillon.yaml: [1] is not a whole number`},

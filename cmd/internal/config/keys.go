@@ -83,6 +83,7 @@ var keys = []Key{
 	{"sharding.bits", int(push.DefaultSharding), "A shard has 2 to the power of this many accounts. It cannot be changed once there is data.", between(4, 20)},
 
 	{"retention.pushes", 192 * time.Hour, "The time for which pushes, audiences and receipts are kept: at least the longest lifetime of a push, 168h.", durations(168*time.Hour, 366*24*time.Hour)},
+	{"retention.tasks", 720 * time.Hour, "The time for which the counts of a push are kept, from its acceptance: at least retention.pushes.", durations(168*time.Hour, 366*24*time.Hour)},
 
 	{"quotas.time_zone", "UTC", "The time zone at whose midnight the daily quotas begin anew, such as Asia/Shanghai.", timeZone},
 

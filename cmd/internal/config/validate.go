@@ -28,6 +28,9 @@ func (c *Config) contradictions() (faults Faults) {
 	if fixedPort(c.Admin.Listen) && (c.Admin.Listen == c.HTTP.Listen || c.Admin.Listen == c.Sessions.Listen) {
 		faults.add("admin.listen", "%q is taken by another listener; it needs an address of its own", c.Admin.Listen)
 	}
+	if c.Retention.Tasks < c.Retention.Pushes {
+		faults.add("retention.tasks", "%v is shorter than retention.pushes, %v; a push would be forgotten before its log", c.Retention.Tasks, c.Retention.Pushes)
+	}
 	faults.half("http", "HTTPS", c.HTTP.TLSCert, c.HTTP.TLSKey)
 	faults.half("sessions", "TLS", c.Sessions.TLSCert, c.Sessions.TLSKey)
 	faults.half("nats", "TLS", c.NATS.TLSCert, c.NATS.TLSKey)

@@ -175,14 +175,14 @@ func streams(b *bytes.Buffer) {
 	for _, s := range wire.Fixed(config.Default().Retention.Pushes) {
 		row(s)
 	}
-	for _, k := range wire.Buckets() {
+	for _, k := range wire.Buckets(config.Default().Retention.Tasks) {
 		note := "bucket"
 		if k.PerMessageTTL {
 			note = "bucket; entries with their own TTL"
 		}
 		fmt.Fprintf(b, "| KV_%s | `$KV.%s.>` | %s | %s |\n", k.Name, k.Name, kept(k.MaxAge), note)
 	}
-	b.WriteString("\n`ACCOUNTS_1` and `USERS_1_0` stand for those of app 1 and its shard 0. PUSHES, AUDIENCES and RECEIPTS are kept as `retention.pushes` says.\n")
+	b.WriteString("\n`ACCOUNTS_1` and `USERS_1_0` stand for those of app 1 and its shard 0. PUSHES, AUDIENCES and RECEIPTS are kept as `retention.pushes` says, TASKS as `retention.tasks`.\n")
 }
 
 // subjects are the functions of pkg/wire that make them, with what their comments say.
