@@ -156,7 +156,7 @@ func (s *shard) cutRevocation(ctx context.Context, c *candidate) error {
 
 // tasks puts the tasks for some number of users into the queue, but for those that wait there or are done.
 func (s *shard) tasks(ctx context.Context, place wire.NoticePlace, users int) error {
-	all := (users + wire.TaskSize - 1) / wire.TaskSize
+	all := (users + wire.NotifySize - 1) / wire.NotifySize
 	for first := 0; first < all; first += maxWrite {
 		subjects := make([]string, 0, maxWrite)
 		for place.Task = first; place.Task < min(all, first+maxWrite); place.Task++ {
@@ -174,7 +174,7 @@ func (s *shard) tasks(ctx context.Context, place wire.NoticePlace, users int) er
 				}
 			}
 			place.Task = first + i
-			tasks = append(tasks, broker.Message{Subject: wire.TaskSubject(place)}.Once())
+			tasks = append(tasks, broker.Message{Subject: wire.NotifySubject(place)}.Once())
 		}
 		if err := s.queue(tasks); err != nil {
 			return err

@@ -218,7 +218,7 @@ func (h *bench) settled(seq push.Seq, name string, s push.Shard, tasks int) map[
 	}
 	of := map[uint32]string{}
 	err := h.b.Fold(h.Context(), broker.FoldConfig{
-		Stream: wire.NoticesStream, Filter: wire.OutcomeShardFilter(app, seq, s), LastOnly: true,
+		Stream: wire.NoticesStream, Filter: wire.OutcomeShardFilter(app, seq, s),
 		Handle: func(m *broker.Message) error {
 			place, err := wire.ParseOutcomeSubject(m.Subject)
 			if err != nil {
@@ -254,7 +254,7 @@ func (h *bench) cut(s push.Shard, place uint64) {
 	h.Helper()
 	done := errors.New("cut")
 	err := h.b.Fold(h.Context(), broker.FoldConfig{
-		Stream: wire.NoticesStream, Filter: wire.CutSubject(app, s), LastOnly: true,
+		Stream: wire.NoticesStream, Filter: wire.CutSubject(app, s),
 		Handle: func(m *broker.Message) error {
 			at, err := wire.DecodePosition(m.Data)
 			if err == nil && at.Audiences >= place {

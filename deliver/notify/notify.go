@@ -5,7 +5,7 @@
 //	NOTIFY ──► devices by ordinal ──► the vendor ──► NOTICES (what became of each task)
 //
 // The workers divide the shards among themselves (broker.ShardRunner). The one that is first in a shard folds the devices of
-// its users, AUDIENCES and RECEIPTS, and cuts each push's users, once its grace time is over, into tasks of wire.TaskSize
+// its users, AUDIENCES and RECEIPTS, and cuts each push's users, once its grace time is over, into tasks of wire.NotifySize
 // users. Tasks are shared by the workers of all processes, a queue for each app and channel, so that a vendor which does not
 // answer delays nobody else's.
 //
@@ -194,7 +194,7 @@ func (n *Notify) Run(ctx context.Context) error {
 // take does the tasks of a queue until of ends, which is no error while ctx has not.
 func (n *Notify) take(ctx, of context.Context, q queue) error {
 	err := n.b.Queue(of, broker.QueueConfig{
-		Stream: wire.NotifyStream, Durable: wire.TaskConsumer(q.app, q.channel), Filter: wire.TaskFilter(q.app, q.channel),
+		Stream: wire.NotifyStream, Durable: wire.NotifyConsumer(q.app, q.channel), Filter: wire.NotifyFilter(q.app, q.channel),
 		Concurrency: n.cfg.Concurrency, Handle: n.task,
 	})
 	if ctx.Err() == nil && of.Err() != nil {

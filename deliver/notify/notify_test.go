@@ -243,7 +243,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 				t.Fatalf("dead at step %d: user %d was notified %d times", n, u, got[token(0, u)])
 			}
 		}
-		if len(got) != 1500 || twice > wire.TaskSize {
+		if len(got) != 1500 || twice > wire.NotifySize {
 			t.Fatalf("dead at step %d: %d were notified, %d of them twice", n, len(got), twice)
 		}
 	}
@@ -281,7 +281,7 @@ func TestPart(t *testing.T) {
 	all.AddRange(1<<17, 1<<17+7)
 	for task := range 4 {
 		p := part(all, task)
-		if task < 2 && p.GetCardinality() != wire.TaskSize || p.Intersects(seen) {
+		if task < 2 && p.GetCardinality() != wire.NotifySize || p.Intersects(seen) {
 			t.Errorf("task %d has %d users", task, p.GetCardinality())
 		}
 		seen.Or(p)

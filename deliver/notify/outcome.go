@@ -87,13 +87,13 @@ func (v verdict) final() bool {
 // part is the task's share of the users of a channel.
 func part(users *roaring.Bitmap, task int) *roaring.Bitmap {
 	share := roaring.New()
-	first, err := users.Select(uint32(task) * wire.TaskSize)
+	first, err := users.Select(uint32(task) * wire.NotifySize)
 	if err != nil { // there are not so many
 		return share
 	}
 	it := users.Iterator()
 	it.AdvanceIfNeeded(first)
-	for n := 0; n < wire.TaskSize && it.HasNext(); n++ {
+	for n := 0; n < wire.NotifySize && it.HasNext(); n++ {
 		share.Add(it.Next())
 	}
 	return share

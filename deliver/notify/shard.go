@@ -51,7 +51,7 @@ func (s *shard) run(ctx context.Context) error {
 	follow := func(stream, filter string, after uint64, fold func(*broker.Message) error) {
 		g.Go(func() error {
 			return s.n.b.Fold(ctx, broker.FoldConfig{
-				Stream: stream, Filter: filter, Start: after + 1, LastOnly: after == 0 && stream == wire.DevicesStream(s.app),
+				Stream: stream, Filter: filter, Start: after + 1,
 				CaughtUp: func() { caught <- struct{}{} },
 				Handle: func(m *broker.Message) error {
 					if err := fold(m); err != nil {
@@ -67,7 +67,7 @@ func (s *shard) run(ctx context.Context) error {
 	follow(wire.ReceiptsStream, wire.ReceiptFilter(s.app, s.id), at.Receipts, s.foldReceipt)
 	g.Go(func() error { // what another worker has cut waits here no more
 		return s.n.b.Fold(ctx, broker.FoldConfig{
-			Stream: wire.NoticesStream, Filter: wire.CutSubject(s.app, s.id), LastOnly: true,
+			Stream: wire.NoticesStream, Filter: wire.CutSubject(s.app, s.id),
 			Handle: func(m *broker.Message) error {
 				if at, err := wire.DecodePosition(m.Data); err == nil {
 					s.waiting.cut(at.Audiences)

@@ -49,7 +49,7 @@ func (s *shard) sweep(ctx context.Context, before int64) error {
 	}
 	var found []idle
 	err := s.n.b.Fold(ctx, broker.FoldConfig{
-		Stream: wire.DevicesStream(s.app), Filter: wire.DeviceFilter(s.app, s.id), LastOnly: true, StopWhenRead: true,
+		Stream: wire.DevicesStream(s.app), Filter: wire.DeviceFilter(s.app, s.id), StopWhenRead: true,
 		Handle: func(m *broker.Message) error {
 			if ctx.Err() != nil {
 				return errStopped

@@ -42,7 +42,7 @@ type job struct {
 
 // task does one task of the queue: an error is why it comes again.
 func (n *Notify) task(ctx context.Context, m *broker.Message) error {
-	place, err := wire.ParseTaskSubject(m.Subject)
+	place, err := wire.ParseNotifySubject(m.Subject)
 	if err != nil {
 		n.metrics.corrupt.Inc()
 		n.log.Error("a task cannot be read and is left out", "subject", m.Subject, "seq", m.Seq, "err", err)

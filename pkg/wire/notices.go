@@ -19,11 +19,11 @@ const (
 	NotifyStream  = "NOTIFY"
 )
 
-// TaskSize is how many users one task has at most.
-const TaskSize = 1000
+// NotifySize is how many users one task has at most.
+const NotifySize = 1000
 
-// TaskAge is how long a task waits for a worker: no push lives longer.
-const TaskAge = (push.MaxLifetime + 60) * time.Second
+// NotifyAge is how long a task waits for a worker: no push lives longer.
+const NotifyAge = (push.MaxLifetime + 60) * time.Second
 
 // NoticePlace names what stands in NOTICES and NOTIFY: a push, and those of a shard's users whom a channel reaches.
 type NoticePlace struct {
@@ -31,7 +31,7 @@ type NoticePlace struct {
 	Seq     push.Seq
 	Channel string
 	Shard   push.Shard
-	// Task is the number of a part of them, in TaskSize users, and 0 for all.
+	// Task is the number of a part of them, in NotifySize users, and 0 for all.
 	Task int
 }
 
@@ -58,18 +58,18 @@ func OutcomeShardFilter(app push.AppID, seq push.Seq, shard push.Shard) string {
 // OutcomeTasksFilter matches the outcomes of a push's tasks in one shard on one channel.
 func OutcomeTasksFilter(p NoticePlace) string { return "outcome." + p.tokens() + ".*" }
 
-// TaskSubject is where a task waits: `notify.<app>.<channel>.<seq>.<shard>.<task>`. The message is empty.
-func TaskSubject(p NoticePlace) string {
+// NotifySubject is where a task waits: `notify.<app>.<channel>.<seq>.<shard>.<task>`. The message is empty.
+func NotifySubject(p NoticePlace) string {
 	return fmt.Sprintf("notify.%d.%s.%d.%d.%d", p.App, p.Channel, p.Seq, p.Shard, p.Task)
 }
 
-// TaskFilter matches the tasks of an app on a channel.
-func TaskFilter(app push.AppID, channel string) string {
+// NotifyFilter matches the tasks of an app on a channel.
+func NotifyFilter(app push.AppID, channel string) string {
 	return fmt.Sprintf("notify.%d.%s.>", app, channel)
 }
 
-// TaskConsumer is the durable consumer by which workers share those.
-func TaskConsumer(app push.AppID, channel string) string { return fmt.Sprintf("%d_%s", app, channel) }
+// NotifyConsumer is the durable consumer by which workers share those.
+func NotifyConsumer(app push.AppID, channel string) string { return fmt.Sprintf("%d_%s", app, channel) }
 
 // ParseOutcomeSubject reads what OutcomeSubject wrote.
 func ParseOutcomeSubject(subject string) (NoticePlace, error) {
@@ -80,8 +80,8 @@ func ParseOutcomeSubject(subject string) (NoticePlace, error) {
 	return noticePlace(subject, f[1], f[2], f[3], f[4], f[5])
 }
 
-// ParseTaskSubject reads what TaskSubject wrote.
-func ParseTaskSubject(subject string) (NoticePlace, error) {
+// ParseNotifySubject reads what NotifySubject wrote.
+func ParseNotifySubject(subject string) (NoticePlace, error) {
 	f := strings.Split(subject, ".")
 	if len(f) != 6 || f[0] != "notify" {
 		return NoticePlace{}, fmt.Errorf("%w: %q is no task subject", ErrCorrupt, subject)
@@ -126,7 +126,7 @@ const outcomeVersion = 1
 
 // Bounds of an outcome. Lengths are in bytes.
 const (
-	maxOutcomeParts  = 4 * TaskSize
+	maxOutcomeParts  = 4 * NotifySize
 	maxOutcomeReason = 64
 	maxOutcomeID     = 256
 )

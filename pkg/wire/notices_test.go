@@ -32,7 +32,7 @@ func TestNoticePlacesRoundTrip(t *testing.T) {
 		if got, err := ParseOutcomeSubject(OutcomeSubject(want)); err != nil || got != want {
 			t.Fatalf("%+v, %v, want %+v", got, err, want)
 		}
-		if got, err := ParseTaskSubject(TaskSubject(want)); err != nil || got != want {
+		if got, err := ParseNotifySubject(NotifySubject(want)); err != nil || got != want {
 			t.Fatalf("%+v, %v, want %+v", got, err, want)
 		}
 	})
@@ -41,7 +41,7 @@ func TestNoticePlacesRoundTrip(t *testing.T) {
 func TestNoticeParsersRefuseOtherSubjects(t *testing.T) {
 	t.Parallel()
 	outcome := func(s string) error { _, err := ParseOutcomeSubject(s); return err }
-	task := func(s string) error { _, err := ParseTaskSubject(s); return err }
+	task := func(s string) error { _, err := ParseNotifySubject(s); return err }
 	device := func(s string) error { _, err := ParseDeviceSubject(s); return err }
 	for _, c := range []struct {
 		parse   func(string) error

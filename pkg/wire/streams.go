@@ -138,7 +138,7 @@ func Fixed(retention time.Duration) []Stream {
 		{Name: AudiencesStream, Subjects: []string{"audience.>"}, MaxAge: retention},
 		{Name: ReceiptsStream, Subjects: []string{"receipt.>"}, MaxAge: retention, Batches: true},
 		{Name: NoticesStream, Subjects: []string{"notice.>", "outcome.>", "cut.>"}, MaxAge: retention, LastOnly: true},
-		{Name: NotifyStream, Subjects: []string{"notify.>"}, MaxAge: TaskAge, Queue: true, Batches: true},
+		{Name: NotifyStream, Subjects: []string{"notify.>"}, MaxAge: NotifyAge, Queue: true, Batches: true},
 		{Name: RatesStream, Subjects: []string{"rate.>"}, MaxAge: RateWindow, LastOnly: true, Memory: true, Counters: true},
 	}
 }

@@ -71,11 +71,11 @@ func TestSubjectsAreWithinTheirFilters(t *testing.T) {
 		{Fixed(0)[3].Subjects[0], NoticeSubject(notice)},
 		{Fixed(0)[3].Subjects[1], OutcomeSubject(notice)},
 		{Fixed(0)[3].Subjects[2], CutSubject(app, shard)},
-		{Fixed(0)[4].Subjects[0], TaskSubject(notice)},
+		{Fixed(0)[4].Subjects[0], NotifySubject(notice)},
 		{Fixed(0)[5].Subjects[0], RateSubject(app, "im_push", 1700000000)},
 		{OutcomeFilter(app, 42), OutcomeSubject(notice)},
 		{OutcomeShardFilter(app, 42, shard), OutcomeSubject(notice)},
-		{TaskFilter(app, "fcm"), TaskSubject(notice)},
+		{NotifyFilter(app, "fcm"), NotifySubject(notice)},
 		{DeviceFilter(app, shard), DeviceSubject(app, shard, 7)},
 	} {
 		if !matches(c.filter, c.subject) {
