@@ -32,6 +32,8 @@ type FoldConfig struct {
 	Filter string
 	// Start is the first sequence wanted; zero for the stream's first.
 	Start uint64
+	// Since is the broker's time of the first message wanted, where neither Start nor LastOnly is set.
+	Since time.Time
 	// LastOnly replays only the last message of each subject.
 	LastOnly bool
 	// StopWhenRead ends the fold, without error, when everything that was there at its start has been handled.
@@ -145,6 +147,8 @@ func (f *fold) consumer() jetstream.ConsumerConfig {
 		InactiveThreshold: foldIdle, MemoryStorage: true, Replicas: 1,
 	}
 	switch {
+	case f.next == 0 && !f.cfg.Since.IsZero() && !f.cfg.LastOnly:
+		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &f.cfg.Since
 	case f.next > 0 && f.next != f.cfg.Start || f.next > 0 && !f.cfg.LastOnly:
 		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.next
 	case f.cfg.LastOnly:
