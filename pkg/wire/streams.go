@@ -73,7 +73,7 @@ type Stream struct {
 }
 
 // ShardConsumers is for streams of which each shard has consumers: its feed of pushes, its folds of audiences and receipts.
-const ShardConsumers = 1 << 20
+const ShardConsumers = 100_000
 
 // Source is a part of another stream that a stream copies in.
 type Source struct {
