@@ -81,7 +81,8 @@ func DecodeVersion(b []byte, seq uint64, at time.Time, before string) (Version, 
 // Next is the past of a record that takes v's place. What was replaced longer than keep before v was written is left out,
 // and so is what does not fit into PastBytes.
 func (v *Version) Next(r *push.Record, keep time.Duration) *Past {
-	p := &Past{Steps: []Step{step(r, v)}, Before: v.Past.Before}
+	p := &Past{Steps: make([]Step, 1, 1+len(v.Past.Steps)), Before: v.Past.Before}
+	p.Steps[0] = step(r, v)
 	b := appendStep(nil, nil, &p.Steps[0])
 	replaced, oldest := v.At, v.At.Add(-keep)
 	for i := range v.Past.Steps {
@@ -171,6 +172,9 @@ const (
 	stepFlags = 1<<iota - 1
 )
 
+// stepBytes is what a step takes that removes or adds one tag, or changes one slot.
+const stepBytes = 10
+
 // appendPast appends nothing for the past of an account's first record, and else:
 //
 //	Before | each step, newest first: sequence | milliseconds since 1970 (zigzag) | flags (1 deleted, 2 removes, 4 adds,
@@ -236,11 +240,11 @@ func decodePast(b []byte) (p Past, err error) {
 	}
 	r := reader{b: b}
 	p.Before = r.uvarint("before")
+	p.Steps = make([]Step, 0, len(b)/stepBytes+1)
 	var behind *Step
 	for len(r.b) > 0 {
-		s := r.step(behind)
-		p.Steps = append(p.Steps, s)
-		behind = &s
+		p.Steps = append(p.Steps, r.step(behind))
+		behind = &p.Steps[len(p.Steps)-1]
 	}
 	switch {
 	case r.err != nil:
