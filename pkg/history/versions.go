@@ -22,12 +22,12 @@ type version struct {
 type versions []version
 
 // versions reads a user's versions, with the sequence of the one before the first of them: 0 when there was none, and
-// wire.Unknown when nothing tells. Of an account without a record there are none.
+// wire.BeforeUnknown when nothing tells. Of an account without a record there are none.
 func (h *History) versions(ctx context.Context, app push.AppID, ordinal push.Ordinal) (vs versions, before uint64, err error) {
 	shard := h.b.Sharding().Shard(ordinal)
 	m, err := h.b.Last(ctx, wire.UsersStream(app, shard), wire.UserSubject(app, shard, ordinal))
 	if errors.Is(err, broker.ErrNotFound) {
-		return nil, wire.Unknown, nil
+		return nil, wire.BeforeUnknown, nil
 	}
 	if err != nil {
 		return nil, 0, err

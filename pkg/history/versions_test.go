@@ -44,7 +44,7 @@ func TestUnknownWhereTheRecordDoesNotReachBack(t *testing.T) {
 	}{
 		{"the version before is the push's", wire.Past{Before: 2}, 6},
 		{"others may have been between", wire.Past{Before: 5}, 0},
-		{"nothing tells what was before", wire.Past{Before: wire.Unknown}, 0},
+		{"nothing tells what was before", wire.Past{Before: wire.BeforeUnknown}, 0},
 	} {
 		w.rewrite(o, &c.past)
 		if c.until > 0 {

@@ -19,15 +19,15 @@ const PastBytes = 1 << 10
 // maxPast is more than the newest version and PastBytes may take.
 const maxPast = 16 << 10
 
-// Unknown is the Past.Before of a record of which nothing tells what was before it.
-const Unknown = math.MaxUint64
+// BeforeUnknown is the Past.Before of a record of which nothing tells what was before it.
+const BeforeUnknown = math.MaxUint64
 
 // Past is what a record carries of the versions before it, without a gap.
 type Past struct {
 	// Steps give the earlier versions, newest first: each from the one behind it, the first from the record itself.
 	Steps []Step
-	// Before is the sequence of the version before the oldest of these, or where there are none before the record: 0 when
-	// that one was the account's first.
+	// Before is the sequence of the version before the oldest of these, or without any before the record itself: 0 when
+	// there was none, so that this one was the account's first, and BeforeUnknown when nothing tells.
 	Before uint64
 }
 
@@ -72,7 +72,7 @@ func DecodeVersion(b []byte, seq uint64, at time.Time, before string) (Version, 
 	}
 	if alone {
 		if v.Past.Before, err = strconv.ParseUint(before, 10, 64); err != nil {
-			v.Past.Before = Unknown
+			v.Past.Before = BeforeUnknown
 		}
 	}
 	return v, nil
@@ -99,7 +99,7 @@ func (v *Version) Next(r *push.Record, keep time.Duration) *Past {
 }
 
 // Versions are v and those of its past, oldest first. Before is the sequence of the one before the first of them, 0 when
-// there was none, or Unknown. The error is ErrCorrupt when a step does not fit the version behind it.
+// there was none, or BeforeUnknown. The error is ErrCorrupt when a step does not fit the version behind it.
 func (v *Version) Versions() (all []Version, before uint64, err error) {
 	all = []Version{{Seq: v.Seq, At: v.At, Record: v.Record}}
 	for i := range v.Past.Steps {
@@ -250,7 +250,7 @@ func decodePast(b []byte) (p Past, err error) {
 	case r.err != nil:
 	case behind == nil && p.Before == 0:
 		r.fail("an empty past")
-	case behind != nil && p.Before >= behind.Seq && p.Before != Unknown:
+	case behind != nil && p.Before >= behind.Seq && p.Before != BeforeUnknown:
 		r.fail("what was before comes later")
 	}
 	return p, r.err

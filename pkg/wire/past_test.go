@@ -50,7 +50,7 @@ func TestRecordsOfEarlierBuilds(t *testing.T) {
 	if got, err := DecodeRecord(b); err != nil || !got.Equal(&want) {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
-	for header, before := range map[string]uint64{"0": 0, "42": 42, "": Unknown, "x": Unknown} {
+	for header, before := range map[string]uint64{"0": 0, "42": 42, "": BeforeUnknown, "x": BeforeUnknown} {
 		v, err := DecodeVersion(b, 50, time.UnixMilli(7), header)
 		if err != nil || !v.Record.Equal(&want) || v.Past.Before != before || len(v.Past.Steps) != 0 || v.Seq != 50 {
 			t.Errorf("with header %q: %+v, %v", header, v, err)
