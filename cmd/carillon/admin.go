@@ -173,7 +173,11 @@ func writeTable(out io.Writer, ds []broker.Difference, ended int, applied bool) 
 		if d.Harmless {
 			starts = "yes"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Stream, cmp.Or(d.Consumer, "-"), cmp.Or(d.Field, "(missing)"),
+		whole := "(missing)"
+		if d.Remedy == broker.Delete {
+			whole = "(not used)"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Stream, cmp.Or(d.Consumer, "-"), cmp.Or(d.Field, whole),
 			cmp.Or(d.Have, "-"), cmp.Or(d.Want, "-"), d.Remedy, starts)
 	}
 	if err := w.Flush(); err != nil {

@@ -17,7 +17,7 @@ type Difference struct {
 	// Stream or, where it is set, its consumer.
 	Stream   string `json:"stream"`
 	Consumer string `json:"consumer,omitempty"`
-	// Field of its configuration; empty when the whole of it is missing.
+	// Field of its configuration; empty when the whole of it is missing, or is to be deleted.
 	Field string `json:"field,omitempty"`
 	Have  string `json:"have"`
 	Want  string `json:"want"`
@@ -38,12 +38,17 @@ const (
 	Update Remedy = "update"
 	// Recreate is never done by Migrate: it would lose what is stored.
 	Recreate Remedy = "recreate"
+	// Delete takes away what earlier versions made and nothing uses.
+	Delete Remedy = "delete"
 )
 
 func (d Difference) String() string {
 	what := "stream " + d.Stream
 	if d.Consumer != "" {
 		what = "consumer " + d.Consumer + " of " + d.Stream
+	}
+	if d.Remedy == Delete {
+		return what + " is not used any more"
 	}
 	if d.Field == "" {
 		return what + " is missing"
@@ -155,6 +160,12 @@ var streamFields = []streamField{
 	plain("max bytes", func(c *jetstream.StreamConfig) *int64 { return &c.MaxBytes }),
 	plain("max message size", func(c *jetstream.StreamConfig) *int32 { return &c.MaxMsgSize }),
 	plain("max messages a subject", func(c *jetstream.StreamConfig) *int64 { return &c.MaxMsgsPerSubject }),
+	{
+		name: "max consumers", show: func(c *jetstream.StreamConfig) string { return fmt.Sprint(c.MaxConsumers) },
+		set: func(to, from *jetstream.StreamConfig) { to.MaxConsumers = from.MaxConsumers },
+		// A shard for which there is no room is not made.
+		harmless: func(_, _ *jetstream.StreamConfig) bool { return true },
+	},
 	plain("discard", func(c *jetstream.StreamConfig) *jetstream.DiscardPolicy { return &c.Discard }),
 	plain("discard new a subject", func(c *jetstream.StreamConfig) *bool { return &c.DiscardNewPerSubject }),
 	{

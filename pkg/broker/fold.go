@@ -30,6 +30,8 @@ type FoldConfig struct {
 	Filter string
 	// Start is the first sequence wanted; zero for the stream's first.
 	Start uint64
+	// Since is the broker's time of the first message wanted, where Start is not set.
+	Since time.Time
 	// StopWhenRead ends the fold, without error, when everything that was there at its start has been handled.
 	StopWhenRead bool
 	// CaughtUp, when set, is called once: when everything that was there at the start has been handled.
@@ -134,7 +136,10 @@ func (f *fold) consumer() jetstream.ConsumerConfig {
 		FilterSubject: f.cfg.Filter, DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy,
 		InactiveThreshold: foldIdle, MemoryStorage: true, Replicas: 1,
 	}
-	if f.next > 0 {
+	switch {
+	case f.next == 0 && !f.cfg.Since.IsZero():
+		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &f.cfg.Since
+	case f.next > 0:
 		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.next
 	}
 	return c

@@ -26,13 +26,66 @@ func (b *Broker) Topology(ctx context.Context, apps []push.AppID) ([]Difference,
 		all = append(all, ds...)
 		return err
 	})
-	return all, err
+	if err != nil {
+		return nil, err
+	}
+	unused, err := b.unused(ctx, apps)
+	return append(all, unused...), err
+}
+
+// unused finds what earlier versions made for apps and nothing uses.
+func (b *Broker) unused(ctx context.Context, apps []push.AppID) (ds []Difference, err error) {
+	for _, app := range apps {
+		name := wire.UnusedStream(app)
+		have, err := b.existing(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if have != nil {
+			ds = append(ds, Difference{Stream: name, Remedy: Delete, Harmless: true})
+		}
+		shards, err := b.Shards(ctx, app)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range shards {
+			name := wire.UsersStream(app, s)
+			_, err := b.in.PushConsumer(ctx, name, wire.UnusedConsumer)
+			if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrNotPushConsumer) { // an operator's
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("look up consumer %s of %s: %w", wire.UnusedConsumer, name, err)
+			}
+			ds = append(ds, Difference{Stream: name, Consumer: wire.UnusedConsumer, Remedy: Delete, Harmless: true})
+		}
+	}
+	return ds, nil
+}
+
+// deleteUnused deletes what unused finds: a stream goes before the consumers that feed it.
+func (b *Broker) deleteUnused(ctx context.Context, apps []push.AppID) error {
+	ds, err := b.unused(ctx, apps)
+	if err != nil {
+		return err
+	}
+	for _, d := range ds {
+		if d.Consumer == "" {
+			err = b.js.DeleteStream(ctx, d.Stream)
+		} else {
+			err = b.js.DeleteConsumer(ctx, d.Stream, d.Consumer)
+		}
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return fmt.Errorf("delete what is not used, %s: %w", d, err)
+		}
+	}
+	return nil
 }
 
 // Migrate makes and changes what Topology says, but for streams and consumers of which one difference is Recreate: those it
-// leaves as they are. Roles may be running. Repeating it does no harm, after an error too.
+// leaves as they are; and deletes what nothing uses. Roles may be running. Repeating it does no harm, after an error too.
 func (b *Broker) Migrate(ctx context.Context, apps []push.AppID) error {
-	return b.eachPlan(ctx, apps, func(p plan) error {
+	err := b.eachPlan(ctx, apps, func(p plan) error {
 		have, err := b.existing(ctx, p.stream.Name)
 		if err != nil {
 			return err
@@ -57,6 +110,10 @@ func (b *Broker) Migrate(ctx context.Context, apps []push.AppID) error {
 		b.mu.Unlock()
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return b.deleteUnused(ctx, apps)
 }
 
 // merge takes the fields that differ over, and says whether that is anything that can be done.

@@ -26,8 +26,7 @@ type Object struct {
 func (b *Broker) PutObject(ctx context.Context, bucket wire.ObjectBucket, name string, meta map[string]string, write func(io.Writer) error) (bytes uint64, err error) {
 	store, err := b.in.ObjectStore(ctx, bucket.Name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		store, err = b.in.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: bucket.Name, TTL: bucket.MaxAge, Replicas: b.cfg.Replicas})
-		if errors.Is(err, jetstream.ErrBucketExists) { // made by another process meanwhile
+		if err = b.make(ctx, b.objects(bucket)); err == nil {
 			store, err = b.in.ObjectStore(ctx, bucket.Name)
 		}
 	}

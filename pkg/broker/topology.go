@@ -32,7 +32,7 @@ type feed struct {
 
 func (b *core) plan(s wire.Stream) plan {
 	p := plan{stream: jetstream.StreamConfig{
-		Name: s.Name, Subjects: s.Subjects, MaxAge: s.MaxAge, Duplicates: s.Duplicates, Replicas: b.cfg.Replicas,
+		Name: s.Name, Subjects: s.Subjects, MaxAge: s.MaxAge, Duplicates: s.Duplicates, Replicas: b.cfg.Replicas, MaxConsumers: s.Consumers,
 		AllowDirect: true, AllowMsgTTL: s.PerMessageTTL, AllowAtomicPublish: s.Batches, AllowMsgCounter: s.Counters,
 	}}
 	if s.Memory {
@@ -55,12 +55,6 @@ func (b *core) plan(s wire.Stream) plan {
 			FlowControl: true, IdleHeartbeat: time.Second, MaxDeliver: -1,
 		}}}
 	}
-	if p.stream.MaxBytes = s.MaxBytes; s.MaxBytes > 0 && b.cfg.StoreLimit > 0 {
-		p.stream.MaxBytes = min(s.MaxBytes, b.cfg.StoreLimit/8) // the broker sets it aside
-	}
-	if s.Late && b.cfg.Replicas == 1 { // replicas do not sync each message by itself
-		p.stream.PersistMode = jetstream.AsyncPersistMode
-	}
 	p.stream = filled(p.stream)
 	return p
 }
@@ -71,13 +65,21 @@ const markerTTL = time.Hour
 // bucket is a plan for what clients of NATS know as a key-value bucket.
 func (b *core) bucket(k wire.Bucket) plan {
 	cfg := jetstream.StreamConfig{
-		Name: k.Stream(), Subjects: []string{k.Filter()}, MaxAge: k.MaxAge, Replicas: b.cfg.Replicas,
+		Name: k.Stream(), Subjects: []string{k.Filter()}, MaxAge: k.MaxAge, Replicas: b.cfg.Replicas, MaxConsumers: k.Consumers,
 		MaxMsgsPerSubject: 1, AllowRollup: true, DenyDelete: true, AllowDirect: true, Discard: jetstream.DiscardNew,
 	}
 	if k.PerMessageTTL {
 		cfg.AllowMsgTTL, cfg.SubjectDeleteMarkerTTL = true, markerTTL
 	}
 	return plan{stream: filled(cfg)}
+}
+
+// objects is a plan for what clients of NATS know as an object store.
+func (b *core) objects(k wire.ObjectBucket) plan {
+	return plan{stream: filled(jetstream.StreamConfig{
+		Name: k.Stream(), Subjects: k.Subjects(), MaxAge: k.MaxAge, Replicas: b.cfg.Replicas,
+		AllowRollup: true, AllowDirect: true, Discard: jetstream.DiscardNew,
+	})}
 }
 
 // filled sets what the broker sets where nothing is said, so that it can be compared.
@@ -109,7 +111,7 @@ func (b *core) fixed() (plans []plan) {
 	for _, k := range wire.Buckets(b.cfg.Tasks) {
 		plans = append(plans, b.bucket(k))
 	}
-	return plans
+	return append(plans, b.objects(wire.Indexes()))
 }
 
 // ofApp are the plans of what an app has besides its shards.
@@ -244,10 +246,7 @@ func (b *Broker) EnsureApp(ctx context.Context, app push.AppID) error {
 	for _, s := range shards {
 		plans = append(plans, b.plan(wire.Users(app, s)))
 	}
-	if err := b.ensureAll(ctx, plans); err != nil {
-		return err
-	}
-	return b.ensureHistory(ctx, app)
+	return b.ensureAll(ctx, plans)
 }
 
 // EnsureShard makes a shard's log when it is not there, and tells the workers of a new one.
@@ -260,9 +259,6 @@ func (b *Broker) EnsureShard(ctx context.Context, app push.AppID, shard push.Sha
 		return nil
 	}
 	if err := b.ensureAll(ctx, []plan{b.plan(wire.Users(app, shard))}); err != nil {
-		return err
-	}
-	if err := b.ensureHistory(ctx, app, shard); err != nil {
 		return err
 	}
 	b.mu.Lock()

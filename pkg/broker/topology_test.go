@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/broker/brokertest"
@@ -62,6 +65,9 @@ func TestTopologyKnowsEveryField(t *testing.T) {
 		{"AUDIENCES", "max age", broker.Update, false, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
 		{"ACCOUNTS_7", "max age", broker.Update, false, func(c *jetstream.StreamConfig) { c.MaxAge = 9 * 24 * time.Hour }},
 		{"ACCOUNTS_7", "max messages", broker.Update, false, func(c *jetstream.StreamConfig) { c.MaxMsgs = 10 }},
+		{"AUDIENCES", "max consumers", broker.Update, true, func(c *jetstream.StreamConfig) { c.MaxConsumers = -1 }},
+		{"OBJ_INDEX", "max age", broker.Update, false, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
+		{"OBJ_INDEX", "subjects", broker.Update, false, func(c *jetstream.StreamConfig) { c.Subjects = []string{"$O.INDEX.C.>"} }},
 		{"ACCOUNTS_7", "max bytes", broker.Update, false, func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 }},
 		{"ACCOUNTS_7", "max message size", broker.Update, false, func(c *jetstream.StreamConfig) { c.MaxMsgSize = 100 }},
 		{"DEVICES_7", "max messages a subject", broker.Update, false, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 5 }},
@@ -221,6 +227,102 @@ func TestMigrateMakesWhatIsMissing(t *testing.T) {
 		t.Errorf("migrated, and still %v", ds)
 	}
 }
+
+// What earlier versions made and nothing uses is shown, keeps no role from starting, and goes.
+func TestMigrateDeletesWhatIsNotUsed(t *testing.T) {
+	t.Parallel()
+	b, js := reachable(t)
+	users, unused := wire.UsersStream(app, 0), wire.UnusedStream(app)
+	_, err := js.CreatePushConsumer(t.Context(), users, jetstream.ConsumerConfig{
+		Durable: wire.UnusedConsumer, DeliverSubject: "source.unused", AckPolicy: jetstream.AckFlowControlPolicy,
+		FlowControl: true, IdleHeartbeat: time.Second, MaxDeliver: -1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: unused, Sources: []*jetstream.StreamSource{
+		{Name: users, Consumer: &jetstream.StreamConsumerSource{Name: wire.UnusedConsumer, DeliverSubject: "source.unused"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []broker.Difference{
+		{Stream: unused, Remedy: broker.Delete, Harmless: true},
+		{Stream: users, Consumer: wire.UnusedConsumer, Remedy: broker.Delete, Harmless: true},
+	}
+	ds := topology(t, b)
+	if !slices.Equal(ds, want) || !strings.HasSuffix(ds[1].String(), "is not used any more") {
+		t.Errorf("got %v", ds)
+	}
+	if err := b.EnsureApp(t.Context(), app); err != nil {
+		t.Error(err)
+	}
+	if err := b.Migrate(t.Context(), []push.AppID{app}); err != nil {
+		t.Fatal(err)
+	}
+	if ds := topology(t, b); len(ds) != 0 {
+		t.Errorf("migrated, and still %v", ds)
+	}
+	if _, err := js.Stream(t.Context(), unused); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("the stream: %v", err)
+	}
+}
+
+// A stream of which each shard has consumers takes more than the broker's default of 1,000.
+func TestMoreConsumersThanTheDefault(t *testing.T) {
+	t.Parallel()
+	b, js := reachable(t)
+	consumers := func(stream string) (made int) {
+		t.Helper()
+		var g errgroup.Group
+		g.SetLimit(32)
+		var ok atomic.Int64
+		for range 1100 {
+			g.Go(func() error {
+				_, err := js.CreateConsumer(t.Context(), stream, jetstream.ConsumerConfig{
+					AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: time.Hour,
+				})
+				if err == nil {
+					ok.Add(1)
+				}
+				var api *jetstream.APIError
+				if errors.As(err, &api) && api.ErrorCode == maximumConsumers {
+					return nil
+				}
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		return int(ok.Load())
+	}
+	if n := consumers(wire.AudiencesStream); n != 1100 {
+		t.Errorf("%s took %d consumers", wire.AudiencesStream, n)
+	}
+	if n := consumers(wire.AccountsStream(app)); n != 1000 {
+		t.Errorf("%s, which says nothing, took %d consumers: then no stream needs to say more", wire.AccountsStream(app), n)
+	}
+	// A stream of an earlier version takes more once it is migrated.
+	st, err := js.Stream(t.Context(), wire.ReceiptsStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := st.CachedInfo().Config
+	cfg.MaxConsumers = -1
+	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Migrate(t.Context(), []push.AppID{app}); err != nil {
+		t.Fatal(err)
+	}
+	if n := consumers(wire.ReceiptsStream); n != 1100 {
+		t.Errorf("%s took %d consumers", wire.ReceiptsStream, n)
+	}
+}
+
+// maximumConsumers is the broker's code for a stream that has as many as it may have.
+const maximumConsumers jetstream.ErrorCode = 10026
 
 // A stream that does not fit stops a start, which says what is wrong; one that differs harmlessly does not.
 func TestMisfitStopsTheStart(t *testing.T) {

@@ -5,8 +5,9 @@
 // empty record; a crash between leaves an account without a record, and the next Register, Update or login completes it.
 // Deleting writes the tombstone first, then forgets the devices and last removes the account; a crash between leaves an
 // account with a tombstone, which nobody takes for an account, and the next Delete or Register completes it. Records change
-// by compare-and-set, and every change here gives the same record when it is applied twice. Devices change in atomic
-// batches, of which devices.go says more.
+// by compare-and-set, and every change here gives the same record when it is applied twice. So whoever writes a record has
+// read the one that it replaces, and the record says how to get back to it (wire.Past). Devices change in atomic batches,
+// of which devices.go says more.
 package directory
 
 import (
@@ -48,7 +49,7 @@ func New(b *broker.Broker) *Directory { return &Directory{b} }
 type User struct {
 	Ordinal push.Ordinal
 	Record  push.Record
-	seq     uint64 // of the record's message, 0 when it has still to be written
+	was     *broker.Message // of the record as it was read, nil when it has still to be written
 }
 
 // Users looks accounts up, by name; one that does not exist is absent.
@@ -99,7 +100,7 @@ func (d *Directory) load(ctx context.Context, app push.AppID, names []string) (m
 				if u.Record, err = wire.DecodeRecord(m.Data); err != nil {
 					return nil, nil, fmt.Errorf("read the record of account %q: %w", n, err)
 				}
-				u.seq = m.Seq
+				u.was = m
 			}
 			if u.Record.Deleted {
 				ending[n] = u.Ordinal
@@ -138,9 +139,13 @@ func (d *Directory) Register(ctx context.Context, app push.AppID, names ...strin
 			if !exists {
 				u = User{Ordinal: created[n], Record: push.Record{Account: n}}
 			}
-			if _, twice := ordinals[n]; !twice && u.seq == 0 {
+			if _, twice := ordinals[n]; !twice && u.was == nil {
+				m, err := d.record(app, u)
+				if err != nil {
+					return nil, err
+				}
 				s := d.b.Sharding().Shard(u.Ordinal)
-				incomplete[s] = append(incomplete[s], d.record(app, u))
+				incomplete[s] = append(incomplete[s], m)
 			}
 			ordinals[n] = u.Ordinal
 		}
@@ -176,13 +181,20 @@ func (d *Directory) create(app push.AppID, names []string, users map[string]User
 	return created, nil
 }
 
-// record is the message that makes a user's record what u says, if it is still as u was read.
-func (d *Directory) record(app push.AppID, u User) broker.Message {
-	m := broker.Message{
-		Subject: wire.UserSubject(app, d.b.Sharding().Shard(u.Ordinal), u.Ordinal),
-		Data:    wire.AppendRecord(nil, &u.Record),
+// record is the message that makes a user's record what u says, if it is still as u was read. What it was goes into its
+// past, for as long as there are pushes that saw it.
+func (d *Directory) record(app push.AppID, u User) (broker.Message, error) {
+	m := broker.Message{Subject: wire.UserSubject(app, d.b.Sharding().Shard(u.Ordinal), u.Ordinal)}
+	if u.was == nil {
+		m.Data = wire.AppendRecord(nil, &u.Record)
+		return m.Once(), nil
 	}
-	return m.After(u.seq)
+	was, err := wire.DecodeVersion(u.was.Data, u.was.Seq, u.was.Time, u.was.Header[wire.HeaderBefore])
+	if err != nil {
+		return m, fmt.Errorf("read the past of account %q: %w", u.Record.Account, err)
+	}
+	m.Data = wire.AppendRecordAfter(nil, &u.Record, was.Next(&u.Record, d.b.Retention()))
+	return m.After(was.Seq), nil
 }
 
 func (d *Directory) writeRecords(ctx context.Context, app push.AppID, byShard map[push.Shard][]broker.Message) error {
@@ -234,9 +246,13 @@ func (d *Directory) Update(ctx context.Context, app push.AppID, changes []Change
 		}
 		changed := map[push.Shard][]broker.Message{}
 		for n, u := range users {
-			if b := before[n]; u.seq == 0 || !u.Record.Equal(&b) {
+			if b := before[n]; u.was == nil || !u.Record.Equal(&b) {
+				m, err := d.record(app, u)
+				if err != nil {
+					return err
+				}
 				s := d.b.Sharding().Shard(u.Ordinal)
-				changed[s] = append(changed[s], d.record(app, u))
+				changed[s] = append(changed[s], m)
 			}
 		}
 		err = d.writeRecords(ctx, app, changed)
@@ -262,8 +278,12 @@ func (d *Directory) Delete(ctx context.Context, app push.AppID, name string) (pu
 			return 0, &AccountError{name}
 		}
 		u.Record = push.Record{Account: name, Deleted: true}
+		tombstone, err := d.record(app, u)
+		if err != nil {
+			return 0, err
+		}
 		shard := d.b.Sharding().Shard(u.Ordinal)
-		err = d.writeRecords(ctx, app, map[push.Shard][]broker.Message{shard: {d.record(app, u)}})
+		err = d.writeRecords(ctx, app, map[push.Shard][]broker.Message{shard: {tombstone}})
 		if errors.Is(err, broker.ErrConflict) {
 			continue
 		}

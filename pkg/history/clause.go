@@ -29,7 +29,7 @@ type Clause struct {
 type Change struct {
 	// Log is its sequence in the shard's log, to compare with a push's.
 	Log uint64 `json:"log"`
-	// At is when it was written, by the broker's clock and within the milliseconds that the history is late.
+	// At is when it was written, by the broker's clock.
 	At time.Time `json:"at"`
 	// What changed, as far as the clause asks for it; empty where the record before is not known.
 	What []string `json:"what"`
@@ -120,9 +120,6 @@ func (l *look) clause(n predicate.Node, depth int, told *bool) Clause {
 // since walks back to the change that made a clause what it is.
 func (l *look) since(n predicate.Node, holds bool) *Change {
 	for i := l.at; i > 0; i-- {
-		if !l.vs.linked(i) {
-			return nil
-		}
 		if matches(n, &l.vs[i-1].record) != holds {
 			return l.change(i, n)
 		}
@@ -135,10 +132,7 @@ func (l *look) since(n predicate.Node, holds bool) *Change {
 
 // until walks forward to the first change that made a clause otherwise.
 func (l *look) until(n predicate.Node, holds bool) *Change {
-	for i := l.at + 1; i < len(l.vs); i++ {
-		if i == l.at+1 && !l.whole || i > l.at+1 && !l.vs.linked(i) {
-			return nil
-		}
+	for i := l.at + 1; l.whole && i < len(l.vs); i++ {
 		if matches(n, &l.vs[i].record) != holds {
 			return l.change(i, n)
 		}
@@ -154,7 +148,7 @@ func (l *look) change(i int, n predicate.Node) *Change {
 	case i == 0 && l.born:
 		c.What = append(c.What, "the account was registered")
 		c.What = append(c.What, l.differences(&push.Record{}, &v.record, n)...)
-	case l.vs.linked(i):
+	case i > 0:
 		c.What = append(c.What, l.differences(&l.vs[i-1].record, &v.record, n)...)
 	}
 	return c

@@ -5,9 +5,8 @@
 //
 //   - PUSHES, AUDIENCES and RECEIPTS, for the retention of pushes.
 //   - TASKS, for what stays of a push after that: its counts. While the logs have the push, they are what is asked.
-//   - A shard's log, for where a push stands in it, and for the last version of a user's record.
-//   - HISTORY_<app>, for the versions before that. It copies the shards' logs, so it is some milliseconds late; a version
-//     that was replaced before it was copied is missing there, and one goes by its age or when there are too many.
+//   - A shard's log, for where a push stands in it, and for the user's record, which carries its earlier versions
+//     (wire.Past): those that pushes of the retention saw, as far as there is room for them.
 //
 // An audience says up to which sequence of the shard's log the matcher had folded the records when it evaluated the push
 // (wire.HeaderEvaluated). So the record that the matcher saw is the last version at or before that sequence, whatever the

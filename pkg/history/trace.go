@@ -156,7 +156,7 @@ func (h *History) Trace(ctx context.Context, app push.AppID, seq push.Seq, accou
 	}
 	t, err := trace(0)
 	if err == nil && !whole {
-		t.Outcome, t.Why = Unknown, "there is no such account, and the history no longer tells whether there was one when the push was accepted"
+		t.Outcome, t.Why = Unknown, "there is no such account, and too many records have changed since the push was accepted to tell whether there was one"
 	}
 	return t.trace(), err
 }
@@ -168,38 +168,56 @@ func (t *tracing) trace() *Trace {
 	return t.Trace
 }
 
-// maxFormer bounds how many versions are looked through for accounts that were deleted.
+// maxFormer bounds how many records are looked through for accounts that were deleted.
 const maxFormer = 1_000_000
 
-// former gives the ordinals that deleted accounts of the name had, newest first; whole says that the history reaches back
-// to the push, so that there were no others at its time.
+// errEnough ends a fold that has read as much as it may.
+var errEnough = errors.New("enough is read")
+
+// former gives the ordinals that accounts of the name had which were deleted since the push, or at most the retention of
+// pushes ago, newest first. whole says that there were no others at the push's time: the log keeps what says that an account
+// was deleted, so that it is not so only where too many records have changed since, or one cannot be read.
 func (h *History) former(ctx context.Context, p *push.Push, account string) (ordinals []push.Ordinal, whole bool, err error) {
-	from, err := h.reach(ctx, p.App)
+	shards, err := h.shards(ctx, p.App)
 	if err != nil {
 		return nil, false, err
 	}
-	whole = from.Before(p.At)
+	since := h.now().Add(-h.b.Retention())
+	if accepted := p.At.Add(-settled); accepted.Before(since) {
+		since = accepted
+	}
 	left := maxFormer
-	err = h.b.Fold(ctx, broker.FoldConfig{
-		Stream: wire.HistoryStream(p.App), StopWhenRead: true,
-		Handle: func(m *broker.Message) error {
-			if left--; left < 0 {
-				return errFirst
-			}
-			r, err := wire.DecodeRecord(m.Data)
-			if err != nil || !r.Deleted || r.Account != account {
+	whole = true
+	for _, shard := range shards {
+		err = h.b.Fold(ctx, broker.FoldConfig{
+			Stream: wire.UsersStream(p.App, shard), Filter: wire.UserShardFilter(p.App, shard), Since: since, StopWhenRead: true,
+			Handle: func(m *broker.Message) error {
+				if left--; left < 0 {
+					return errEnough
+				}
+				r, err := wire.DecodeRecord(m.Data)
+				if err != nil {
+					h.log.Error("a user record cannot be read and is left out", "subject", m.Subject, "seq", m.Seq, "err", err)
+					whole = false
+				}
+				if !r.Deleted || r.Account != account {
+					return nil
+				}
+				o, err := wire.ParseUserSubject(m.Subject)
+				ordinals = append(ordinals, o)
 				return err
-			}
-			o, err := wire.ParseUserSubject(m.Subject)
-			ordinals = append(ordinals, o)
-			return err
-		},
-	})
-	if errors.Is(err, errFirst) {
+			},
+		})
+		if err != nil {
+			break
+		}
+	}
+	if errors.Is(err, errEnough) {
 		whole, err = false, nil
 	}
+	slices.Sort(ordinals)
 	slices.Reverse(ordinals)
-	return slices.Compact(ordinals), whole, err
+	return ordinals, whole, err
 }
 
 func (t *tracing) run(ctx context.Context) (err error) {
@@ -243,15 +261,11 @@ func (t *tracing) run(ctx context.Context) (err error) {
 // readRecord finds what the matcher saw.
 func (t *tracing) readRecord(ctx context.Context) (err error) {
 	l := &t.look
-	if l.vs, err = t.h.versions(ctx, t.p.App, t.Ordinal); err != nil {
+	var before uint64
+	if l.vs, before, err = t.h.versions(ctx, t.p.App, t.Ordinal); err != nil {
 		return err
 	}
-	if t.Place > 0 {
-		l.vs.around(t.Place, t.part.cut)
-	}
-	if l.born, err = t.h.born(ctx, t.p.App, t.Ordinal, l.vs); err != nil {
-		return err
-	}
+	l.born = before == 0
 	place := t.Evaluated
 	if place == 0 { // not evaluated, or forgotten: the push's own place is the least that a matcher sees
 		place = t.Place
@@ -267,22 +281,13 @@ func (t *tracing) readRecord(ctx context.Context) (err error) {
 	if i, t.state = l.vs.at(place, l.born); t.state == existing {
 		l.at = i
 	}
-	next := i + 1
-	if next < len(l.vs) && !(t.state == absent || l.vs.linked(next)) {
-		from, err := t.h.reach(ctx, t.p.App)
-		if err != nil {
-			return err
-		}
-		before := l.vs[next].before
-		l.whole = before != nil && *before <= place || before == nil && i < 0 && from.Before(t.p.At)
-	} else {
-		l.whole = true
-	}
+	l.whole = t.state != unknown || before <= place
 	t.agree()
 	return nil
 }
 
-// slack is how much later than the audience a version may be copied that the matcher saw.
+// slack is how much later than the audience a version that the matcher saw may have been written by the clock of another
+// server of the broker's.
 const slack = time.Second
 
 // agree compares the audience with the record. The matcher says how far it had folded before it evaluated, so that it may
@@ -299,11 +304,10 @@ func (t *tracing) agree() {
 	for i := l.at + 1; i < len(l.vs) && l.vs[i].at.Before(t.part.at.Add(slack)); i++ {
 		if saw(i) == *t.Matched {
 			l.at, t.state, t.raced = i, existing, true
-			l.whole = i+1 == len(l.vs) || l.vs.linked(i+1)
 			return
 		}
 	}
-	t.Fault = fmt.Sprintf("the audience says %t, the user's record as of log %d says %t: the matcher was wrong, or a version is missing from the history",
+	t.Fault = fmt.Sprintf("the audience says %t, the user's record as of log %d says %t: the matcher was wrong",
 		*t.Matched, t.Evaluated, !*t.Matched)
 	t.h.log.Error("an audience is at odds with the record that it was made from", "app", t.p.App, "push", t.p.Seq,
 		"shard", t.Shard, "ordinal", t.Ordinal, "evaluated", t.Evaluated, "audience", *t.Matched)

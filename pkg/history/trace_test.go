@@ -70,43 +70,6 @@ func kindsOf(t *Trace) string {
 	return strings.Join(kinds, " ")
 }
 
-// Of a record that the history has no more, the audience still tells what it can.
-func TestUnknownWhereTheHistoryDoesNotReach(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1)
-	o := w.register("u")
-	w.change("u", add("A"))
-	s := w.push(all(tag("A"), tag("B")), 0)
-	w.match(s)
-	one := w.push(tag("B"), 0)
-	w.match(one)
-	w.change("u", add("B"))
-	stream := wire.HistoryStream(app)
-	last := w.await(stream, wire.UserSubject(app, 0, o))
-	for last < 3 { // the three versions
-		last, _ = w.b.LastSeq(t.Context(), stream)
-	}
-	if got := w.trace(s, "u"); *got.Clauses[1].Holds != true || *got.Clauses[2].Holds || got.Clauses[0].Until == nil {
-		t.Errorf("before: %+v", got.Clauses)
-	}
-	for seq := uint64(1); seq <= last; seq++ {
-		w.must(w.b.Delete(t.Context(), stream, seq))
-	}
-	got := w.trace(s, "u")
-	if got.Outcome != Unmatched || *got.Clauses[0].Holds || got.Clauses[1].Holds != nil || got.Clauses[2].Holds != nil || logOf(got.Clauses[0].Until) != 5 || got.Fault != "" {
-		t.Errorf("of two clauses: %+v", got)
-	}
-	if !strings.Contains(got.Why, "no longer in the logs") {
-		t.Error(got.Why)
-	}
-	if got := w.trace(one, "u"); *got.Clauses[0].Holds {
-		t.Errorf("of one clause: %+v", got.Clauses)
-	}
-	if got := w.trace(one, "nobody"); got.Outcome != Unknown || got.Matched != nil {
-		t.Errorf("of an account that is not there: %+v", got)
-	}
-}
-
 // An audience that is gone leaves what receipts tell.
 func TestUnknownWhereTheAudienceIsGone(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,14 @@ func (b Bucket) Stream() string { return "KV_" + b.Name }
 // Filter matches the subjects of all entries of a bucket.
 func (b Bucket) Filter() string { return "$KV." + b.Name + ".>" }
 
+// Stream is the name of the stream that a bucket of objects is.
+func (b ObjectBucket) Stream() string { return "OBJ_" + b.Name }
+
+// Subjects of the pieces of a bucket's objects, and of what says which pieces are an object.
+func (b ObjectBucket) Subjects() []string {
+	return []string{"$O." + b.Name + ".C.>", "$O." + b.Name + ".M.>"}
+}
+
 // LeaderSubject is where a stream's leader, and none of its replicas, is asked for a message.
 func LeaderSubject(stream string) string { return "$JS.API.STREAM.MSG.GET." + stream }
 

@@ -100,7 +100,6 @@ func TestGoldenSubjects(t *testing.T) {
 		{"UserSubject", UserSubject(app, shard, 3<<20|7)},
 		{"UserFilter", UserFilter(app)},
 		{"UserShardFilter", UserShardFilter(app, shard)},
-		{"HistorySourceSubject", HistorySourceSubject(app, shard)},
 		{"DeviceSubject", DeviceSubject(app, shard, 3<<20|7)},
 		{"TokenSubject", TokenSubject(app, TokenHash("fcm", "token"))},
 		{"PushSubject", PushSubject(app, "NUID")},
@@ -131,10 +130,10 @@ func TestGoldenSubjects(t *testing.T) {
 		{"AccountsStream", AccountsStream(app)},
 		{"DevicesStream", DevicesStream(app)},
 		{"UsersStream", UsersStream(app, shard)},
-		{"HistoryStream", HistoryStream(app)},
+		{"UnusedStream", UnusedStream(app)},
 		{"PushID", PushID(samplePush())},
 		{"MatcherConsumer", MatcherConsumer},
-		{"HistoryConsumer", HistoryConsumer},
+		{"UnusedConsumer", UnusedConsumer},
 		{"HeaderBefore", HeaderBefore},
 		{"HeaderCardinality", HeaderCardinality},
 		{"HeaderEvaluated", HeaderEvaluated},
@@ -152,7 +151,7 @@ func TestGoldenStreams(t *testing.T) {
 		Fixed   []Stream
 		App     []Stream
 		Buckets []Bucket
-	}{Fixed(192 * time.Hour), []Stream{Accounts(1400000001), Devices(1400000001), Users(1400000001, 3), History(1400000001, 192*time.Hour)}, Buckets(720 * time.Hour)}
+	}{Fixed(192 * time.Hour), []Stream{Accounts(1400000001), Devices(1400000001), Users(1400000001, 3)}, Buckets(720 * time.Hour)}
 	b, err := json.MarshalIndent(settings, "", "  ")
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,7 @@ import (
 	"github.com/carillon-push/carillon/pkg/push"
 )
 
-// ObjectBucket is a bucket of large objects, which the broker keeps in pieces; its stream is `OBJ_<name>`.
+// ObjectBucket is a bucket of large objects, which the broker keeps in pieces.
 type ObjectBucket struct {
 	Name   string
 	MaxAge time.Duration

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,7 +58,7 @@ func within[T any](decode func([]byte, uint32) (T, error)) func([]byte) (T, erro
 }
 
 var (
-	recodeRecord = recoder(DecodeRecord, sure(func(r push.Record) []byte { return AppendRecord(nil, &r) }))
+	recodeRecord = recoder(decodeVersion, sure(func(v Version) []byte { return AppendRecordAfter(nil, &v.Record, &v.Past) }))
 	recodePush   = recoder(func(b []byte) (*push.Push, error) { return DecodePush(b, 42) }, EncodePush)
 
 	recodeBitmap  = recoder(within(DecodeBitmap), EncodeBitmap)
@@ -81,12 +82,14 @@ func recodeJSON[T any](b []byte) ([]byte, error) {
 // layouts is every layout that crosses a process.
 func layouts() []layout {
 	full, bare, gone, sent := sampleRecord(), push.Record{Account: "a"}, push.Record{Account: "gone", Deleted: true}, samplePush()
-	whole := must(EncodePush(sent))
+	whole, at := must(EncodePush(sent)), time.UnixMilli(1700000000123)
 	few, mixed := roaring.BitmapOf(0, 7, width-1), sampleBitmap()
 	return []layout{
 		{name: "record", sample: AppendRecord(nil, &full), recode: recodeRecord, versioned: true},
 		{name: "record-bare", sample: AppendRecord(nil, &bare), recode: recodeRecord, versioned: true},
 		{name: "record-deleted", sample: AppendRecord(nil, &gone), recode: recodeRecord, versioned: true},
+		{name: "record-after", sample: sampleChanges(), recode: recodeRecord, versioned: true},
+		{name: "record-gone", sample: AppendRecordAfter(nil, &gone, (&Version{Seq: 300, At: at, Record: full}).Next(&gone, time.Hour)), recode: recodeRecord, versioned: true},
 		{name: "devices", sample: AppendDevices(nil, sampleDevices()), recode: recodeDevices, versioned: true},
 		{name: "devices-none", sample: AppendDevices(nil, nil), recode: recodeDevices, versioned: true},
 		{name: "token-owner", sample: EncodeTokenOwner(1 << 40), recode: recodeTokenOwner, versioned: true},
@@ -179,6 +182,7 @@ func TestLayoutsRefuseOtherVersions(t *testing.T) {
 		for v := range 256 {
 			b := append([]byte{byte(v)}, l.sample[1:]...)
 			known := byte(v) == l.sample[0] || l.name == "push" && v == revocationVersion || l.name == "revocation" && v == pushVersion
+			known = known || v == recordAlone && strings.HasPrefix(l.name, "record")
 			if _, err := l.recode(b); !known && !errors.Is(err, ErrVersion) {
 				t.Errorf("%s of version %d: %v, want ErrVersion", l.name, v, err)
 			}
@@ -241,6 +245,8 @@ func TestDecodeRecordRefuses(t *testing.T) {
 		"an unknown slot":   {1, 0, 1, 'a', 0, 0, 1 << (push.AttrSlots - 8), 1, 'v'},
 		"an empty value":    {1, 0, 1, 'a', 0, 1, 0, 0},
 		"an endless length": {1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		"no past":           {2, 0, 1, 'a', 0, 0, 0},
+		"a past cut off":    {2, 0, 1, 'a', 0, 0, 0, 2, 7},
 	} {
 		if got, err := DecodeRecord(b); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)

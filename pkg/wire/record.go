@@ -9,15 +9,21 @@ import (
 )
 
 const (
-	recordVersion = 1
+	recordVersion = 2
+	recordAlone   = 1 // the version without a past
 	recordDeleted = 1 // flag bit
 )
 
-// AppendRecord appends a user record:
+// AppendRecord appends a user record that nothing was before: with a past that is empty.
+func AppendRecord(b []byte, r *push.Record) []byte { return AppendRecordAfter(b, r, &Past{}) }
+
+// AppendRecordAfter appends a user record and its past:
 //
-//	version 1 | flags (1: deleted) | account (length, bytes) | number of tags | each tag (length, bytes), ascending
-//	| bit mask of slots with a value (2 bytes, little endian) | each value (length, bytes)
-func AppendRecord(b []byte, r *push.Record) []byte {
+//	version 2 | flags (1: deleted) | account (length, bytes) | number of tags | each tag (length, bytes), ascending
+//	| bit mask of slots with a value (2 bytes, little endian) | each value (length, bytes) | past (length, bytes)
+//
+// Version 1, which is read still, is the same without the past.
+func AppendRecordAfter(b []byte, r *push.Record, past *Past) []byte {
 	var flags byte
 	if r.Deleted {
 		flags |= recordDeleted
@@ -40,14 +46,26 @@ func AppendRecord(b []byte, r *push.Record) []byte {
 			b = appendBytes(b, v)
 		}
 	}
-	return b
+	return appendBytes(b, appendPast(nil, past))
 }
 
-// DecodeRecord reads what AppendRecord wrote.
+// DecodeRecord reads a record without its past, over which it steps: whoever folds a log pays nothing for it.
 func DecodeRecord(b []byte) (push.Record, error) {
-	var rec push.Record
 	r := reader{b: b}
-	r.version(recordVersion)
+	rec, _, _ := r.record()
+	if err := r.end(); err != nil {
+		return push.Record{}, fmt.Errorf("user record: %w", err)
+	}
+	return rec, nil
+}
+
+// record takes a record. Its past is not looked into; alone says that it is of a version that has none.
+func (r *reader) record() (rec push.Record, past []byte, alone bool) {
+	if alone = len(r.b) > 0 && r.b[0] == recordAlone; alone {
+		r.b = r.b[1:]
+	} else {
+		r.version(recordVersion)
+	}
 	flags := r.byte("flags")
 	rec.Deleted = flags&recordDeleted != 0
 	if flags&^recordDeleted != 0 {
@@ -80,8 +98,8 @@ func DecodeRecord(b []byte) (push.Record, error) {
 			}
 		}
 	}
-	if err := r.end(); err != nil {
-		return push.Record{}, fmt.Errorf("user record: %w", err)
+	if !alone {
+		past = r.bytes("past", maxPast)
 	}
-	return rec, nil
+	return rec, past, alone
 }

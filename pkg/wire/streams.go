@@ -38,9 +38,6 @@ func UsersStream(app push.AppID, shard push.Shard) string {
 	return fmt.Sprintf("USERS_%d_%d", app, shard)
 }
 
-// HistoryStream holds every version of the app's user records, of which a shard's log keeps the last alone.
-func HistoryStream(app push.AppID) string { return "HISTORY_" + app.String() }
-
 // ParseUsersStream says whose log a stream is; ok is false for any other stream.
 func ParseUsersStream(name string) (app push.AppID, shard push.Shard, ok bool) {
 	f := strings.Split(name, "_")
@@ -72,13 +69,16 @@ type Stream struct {
 	Counters bool
 	// Source, when set, is copied into this stream by a durable consumer.
 	Source *Source
-	// MaxBytes is what the stream may hold, zero for no limit; the oldest messages go first.
-	MaxBytes int64 `json:",omitempty"`
 	// Queue lets a message go once a worker has done what it asks for.
 	Queue bool `json:",omitempty"`
-	// Late lets a message be on disk a little after it is in the stream: what is written here is a copy.
-	Late bool `json:",omitempty"`
+	// Consumers is how many consumers the stream may have, zero for as many as the broker lets one have that says nothing,
+	// which are 1,000.
+	Consumers int `json:",omitempty"`
 }
+
+// ShardConsumers is for streams of which each shard has consumers: its feed of pushes, its folds of audiences, receipts and
+// devices.
+const ShardConsumers = 100_000
 
 // Source is a part of another stream that a stream copies in.
 type Source struct {
@@ -103,7 +103,7 @@ func Devices(app push.AppID) Stream {
 	a := app.String()
 	return Stream{
 		Name: DevicesStream(app), Subjects: []string{"device." + a + ".*.*", "token." + a + ".*"},
-		LastOnly: true, PerMessageTTL: true, Batches: true,
+		LastOnly: true, PerMessageTTL: true, Batches: true, Consumers: ShardConsumers,
 	}
 }
 
@@ -116,28 +116,14 @@ func Users(app push.AppID, shard push.Shard) Stream {
 	}
 }
 
-// HistoryBytes bounds an app's history: some four million versions.
-const HistoryBytes = 1 << 30
-
-// History is the stream of all versions of the app's user records. It has no subjects of its own: each shard's log is a
-// source of it (HistorySource), and as shards appear, so do sources.
-func History(app push.AppID, retention time.Duration) Stream {
-	return Stream{Name: HistoryStream(app), MaxAge: retention, MaxBytes: HistoryBytes, Late: true}
-}
-
-// HistorySource is what the app's history copies of a shard's log.
-func HistorySource(app push.AppID, shard push.Shard) Source {
-	return Source{Stream: UsersStream(app, shard), Filter: UserShardFilter(app, shard)}
-}
-
 // Fixed are the streams that every installation has. The retention is how long pushes, audiences and receipts are kept:
 // the longest lifetime and a day.
 func Fixed(retention time.Duration) []Stream {
 	return []Stream{
-		{Name: PushesStream, Subjects: []string{"push.>"}, PerMessageTTL: true, MaxAge: retention, Duplicates: DuplicateWindow},
-		{Name: AudiencesStream, Subjects: []string{"audience.>"}, MaxAge: retention},
-		{Name: ReceiptsStream, Subjects: []string{"receipt.>"}, MaxAge: retention, Batches: true},
-		{Name: NoticesStream, Subjects: []string{"notice.>", "outcome.>", "cut.>"}, MaxAge: retention, LastOnly: true},
+		{Name: PushesStream, Subjects: []string{"push.>"}, PerMessageTTL: true, MaxAge: retention, Duplicates: DuplicateWindow, Consumers: ShardConsumers},
+		{Name: AudiencesStream, Subjects: []string{"audience.>"}, MaxAge: retention, Consumers: ShardConsumers},
+		{Name: ReceiptsStream, Subjects: []string{"receipt.>"}, MaxAge: retention, Batches: true, Consumers: ShardConsumers},
+		{Name: NoticesStream, Subjects: []string{"notice.>", "outcome.>", "cut.>"}, MaxAge: retention, LastOnly: true, Consumers: ShardConsumers},
 		{Name: NotifyStream, Subjects: []string{"notify.>"}, MaxAge: NotifyAge, Queue: true, Batches: true},
 		{Name: RatesStream, Subjects: []string{"rate.>"}, MaxAge: RateWindow, LastOnly: true, Memory: true, Counters: true},
 	}
@@ -148,6 +134,8 @@ type Bucket struct {
 	Name          string
 	MaxAge        time.Duration
 	PerMessageTTL bool
+	// Consumers is a Stream's.
+	Consumers int `json:",omitempty"`
 }
 
 // RequestWindow is how long an idempotency key is recognised.
@@ -157,7 +145,7 @@ const RequestWindow = 24 * time.Hour
 // its own TTL, and one of TASKS what is left of tasks, counted from the push's acceptance.
 func Buckets(tasks time.Duration) []Bucket {
 	return []Bucket{
-		{Name: PendingBucket, MaxAge: push.MaxLifetime * time.Second, PerMessageTTL: true},
+		{Name: PendingBucket, MaxAge: push.MaxLifetime * time.Second, PerMessageTTL: true, Consumers: ShardConsumers},
 		{Name: TasksBucket, MaxAge: tasks, PerMessageTTL: true},
 		{Name: SettingsBucket},
 		{Name: QuotasBucket},
@@ -165,13 +153,14 @@ func Buckets(tasks time.Duration) []Bucket {
 	}
 }
 
-// Durable consumers' names.
-const (
-	// MatcherConsumer gives a shard's pushes to one matcher at a time.
-	MatcherConsumer = "matcher"
-	// HistoryConsumer feeds a shard's records to the app's history.
-	HistoryConsumer = "history"
-)
+// MatcherConsumer is the durable consumer that gives a shard's pushes to one matcher at a time.
+const MatcherConsumer = "matcher"
+
+// UnusedStream is what earlier versions made for an app: a copy of all versions of its records. Nothing uses it any more.
+func UnusedStream(app push.AppID) string { return "HISTORY_" + app.String() }
+
+// UnusedConsumer is the durable consumer of each shard's log that fed UnusedStream.
+const UnusedConsumer = "history"
 
 // Headers of messages on the broker.
 const (
@@ -184,6 +173,6 @@ const (
 	// HeaderExpire of an audience or receipt: the push's end in unix seconds, decimal; 0 for online users only.
 	HeaderExpire = "Carillon-Expire"
 	// HeaderBefore of a user record in a shard's log: the sequence of the record that it took the place of, decimal, 0 for
-	// the first. The broker keeps there what a writer expected, and takes it away where the record is copied.
+	// the first: what its writer expected, which the broker keeps.
 	HeaderBefore = "Nats-Expected-Last-Subject-Sequence"
 )

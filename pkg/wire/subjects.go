@@ -81,11 +81,6 @@ func PushFilter(app push.AppID) string { return "push." + app.String() + ".>" }
 // SourceSubject is where a stream that copies pushes hears its source: `source.<stream>`.
 func SourceSubject(stream string) string { return "source." + stream }
 
-// HistorySourceSubject is where an app's history hears a shard's log: `source.HISTORY_<app>.<shard>`.
-func HistorySourceSubject(app push.AppID, shard push.Shard) string {
-	return fmt.Sprintf("source.%s.%d", HistoryStream(app), shard)
-}
-
 // AudienceSubject is where a shard's part of a push's audience stands: `audience.<app>.<shard>.<seq>`.
 func AudienceSubject(app push.AppID, shard push.Shard, seq push.Seq) string {
 	return fmt.Sprintf("audience.%d.%d.%d", app, shard, seq)

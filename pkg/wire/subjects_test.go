@@ -54,7 +54,6 @@ func TestSubjectsAreWithinTheirFilters(t *testing.T) {
 	for _, c := range []struct{ filter, subject string }{
 		{UserFilter(app), UserSubject(app, shard, 7)},
 		{UserShardFilter(app, shard), UserSubject(app, shard, 7)},
-		{HistorySource(app, shard).Filter, UserSubject(app, shard, 7)},
 		{PushFilter(app), PushSubject(app, "nuid")},
 		{AudienceFilter(app, shard), AudienceSubject(app, shard, 42)},
 		{ReceiptFilter(app, shard), ReceiptSubject(app, shard, 42)},

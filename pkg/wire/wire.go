@@ -56,6 +56,26 @@ func (r *reader) uvarint(what string) uint64 {
 	return v
 }
 
+func (r *reader) varint(what string) int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.fail(what)
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+// count takes the number of things that follow: at least one, at most limit, and no more than there are bytes.
+func (r *reader) count(what string, limit int) int {
+	n := r.uvarint(what)
+	if n == 0 || n > uint64(limit) || n > uint64(len(r.b)) {
+		r.fail(what)
+		return 0
+	}
+	return int(n)
+}
+
 // byte takes one byte.
 func (r *reader) byte(what string) byte {
 	if len(r.b) == 0 {

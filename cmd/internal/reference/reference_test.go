@@ -164,6 +164,9 @@ func streams(b *bytes.Buffer) {
 		if s.Duplicates > 0 {
 			notes = append(notes, fmt.Sprintf("message ids recognised for %s", s.Duplicates))
 		}
+		if s.Consumers > 0 {
+			notes = append(notes, fmt.Sprintf("up to %d consumers", s.Consumers))
+		}
 		if s.Source != nil {
 			notes = append(notes, fmt.Sprintf("sources `%s` of %s by a durable consumer", s.Source.Filter, s.Source.Stream))
 		}
@@ -178,10 +181,15 @@ func streams(b *bytes.Buffer) {
 	for _, k := range wire.Buckets(config.Default().Retention.Tasks) {
 		note := "bucket"
 		if k.PerMessageTTL {
-			note = "bucket; entries with their own TTL"
+			note += "; entries with their own TTL"
+		}
+		if k.Consumers > 0 {
+			note += fmt.Sprintf("; up to %d consumers", k.Consumers)
 		}
 		fmt.Fprintf(b, "| KV_%s | `$KV.%s.>` | %s | %s |\n", k.Name, k.Name, kept(k.MaxAge), note)
 	}
+	o := wire.Indexes()
+	fmt.Fprintf(b, "| %s | `%s` | %s | bucket of objects |\n", o.Stream(), strings.Join(o.Subjects(), "`, `"), kept(o.MaxAge))
 	b.WriteString("\n`ACCOUNTS_1` and `USERS_1_0` stand for those of app 1 and its shard 0. PUSHES, AUDIENCES and RECEIPTS are kept as `retention.pushes` says, TASKS as `retention.tasks`.\n")
 }
 
