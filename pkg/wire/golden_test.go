@@ -104,6 +104,7 @@ func TestGoldenSubjects(t *testing.T) {
 		{"DeviceSubject", DeviceSubject(app, shard, 3<<20|7)},
 		{"TokenSubject", TokenSubject(app, TokenHash("fcm", "token"))},
 		{"PushSubject", PushSubject(app, "NUID")},
+		{"ReplayName", PushSubject(app, ReplayName(seq))},
 		{"PushFilter", PushFilter(app)},
 		{"SourceSubject", SourceSubject(UsersStream(app, shard))},
 		{"AudienceSubject", AudienceSubject(app, shard, seq)},

@@ -75,6 +75,9 @@ func RevocationSubject(app push.AppID, revokes push.Seq) string {
 	return fmt.Sprintf("push.%d.revoke-%d", app, revokes)
 }
 
+// ReplayName is the name of a push's replay, of which there is one at most: its subject is PushSubject of it.
+func ReplayName(again push.Seq) string { return fmt.Sprintf("again-%d", again) }
+
 // PushFilter matches the app's pushes.
 func PushFilter(app push.AppID) string { return "push." + app.String() + ".>" }
 
