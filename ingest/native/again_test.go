@@ -128,14 +128,17 @@ func TestSendingAgainIsRefused(t *testing.T) {
 		a.refused(400, codeField, at, "POST", path("good"), body)
 	}
 	a.refused(400, codeUnknownField, "/body", "POST", path("good"), `{"body":[]}`)
+	a.now = func() time.Time { return time.Now().Add(601 * time.Second) }
+	ok[accepted](a, 202, "POST", path("alive"), "") // its time is over
+	a.now = time.Now
 	apps := configOf(a.app).Apps
 	apps[0].PushDisabled = true
 	if err := a.SetApps(apps); err != nil {
 		t.Fatal(err)
 	}
 	a.refused(403, codePushDisabled, "-", "POST", path("good"), "")
-	if n := a.pushesOf(); n != len(pushes) {
-		t.Errorf("%d pushes, want %d", n, len(pushes))
+	if n := a.pushesOf(); n != len(pushes)+1 {
+		t.Errorf("%d pushes, want %d", n, len(pushes)+1)
 	}
 }
 
