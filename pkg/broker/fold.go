@@ -32,6 +32,8 @@ type FoldConfig struct {
 	Filter string
 	// Start is the first sequence wanted; zero for the stream's first.
 	Start uint64
+	// Since leaves out what came into the stream before it; zero for nothing. It does not go with Start and LastOnly.
+	Since time.Time
 	// LastOnly replays only the last message of each subject.
 	LastOnly bool
 	// StopWhenRead ends the fold, without error, when everything that was there at its start has been handled.
@@ -147,6 +149,8 @@ func (f *fold) consumer() jetstream.ConsumerConfig {
 	switch {
 	case f.next > 0 && f.next != f.cfg.Start || f.next > 0 && !f.cfg.LastOnly:
 		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.next
+	case f.next == 0 && !f.cfg.Since.IsZero():
+		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &f.cfg.Since
 	case f.cfg.LastOnly:
 		c.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
 		if f.cfg.Filter == "" {

@@ -99,6 +99,19 @@ func AudienceFilter(app push.AppID, shard push.Shard) string {
 	return fmt.Sprintf("audience.%d.%d.*", app, shard)
 }
 
+// AudiencesFilter matches the audiences of all the app's shards: of one push, or with zero of all.
+func AudiencesFilter(app push.AppID, seq push.Seq) string { return allShards("audience", app, seq) }
+
+// ReceiptsFilter matches the receipts from all the app's shards: of one push, or with zero of all.
+func ReceiptsFilter(app push.AppID, seq push.Seq) string { return allShards("receipt", app, seq) }
+
+func allShards(kind string, app push.AppID, seq push.Seq) string {
+	if seq == 0 {
+		return fmt.Sprintf("%s.%d.*.*", kind, app)
+	}
+	return fmt.Sprintf("%s.%d.*.%d", kind, app, seq)
+}
+
 // ReceiptSubject is where receipts of a push from one shard are gathered: `receipt.<app>.<shard>.<seq>`.
 func ReceiptSubject(app push.AppID, shard push.Shard, seq push.Seq) string {
 	return fmt.Sprintf("receipt.%d.%d.%d", app, shard, seq)
