@@ -51,7 +51,7 @@ lifetime has passed, and once: those who missed that too are reached by replayin
 		}
 		return evaluateAgain(c, n, path, out)
 	}
-	c.AddCommand(logCommand())
+	c.AddCommand(logCommand(), copyCommand())
 	return c
 }
 

@@ -10,10 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/RoaringBitmap/roaring/v2"
+
 	"github.com/carillon-push/carillon/cmd/internal/app/apptest"
 	"github.com/carillon-push/carillon/cmd/internal/config"
+	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/history"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
 )
 
 // A push is sent again and the logs are read by the command, as an operator does.
@@ -107,4 +111,37 @@ func TestReplay(t *testing.T) {
 		run(1, append(logs, args...)...)
 	}
 	run(1, "log", "--data", t.TempDir()) // a broker that holds nothing
+
+	from := logs[1:]
+	dir := filepath.Join(t.TempDir(), "copy")
+	run(0, append([]string{"copy", "--into", dir}, from...)...)
+	if got, want := run(0, "log", "--data", dir, "--json"), run(0, append(logs, "--json")...); got != want || got == "" {
+		t.Errorf("the copy's logs are\n%s\nwant\n%s", got, want)
+	}
+	run(1, append([]string{"copy", "--into", dir}, from...)...) // it is there already
+	served := apptest.Start(t, func(c *config.Config) { c.Data = dir })
+	if got, want := run(0, id, "--url", served.URL()), run(0, append(api, id)...); got != want {
+		t.Errorf("the copy, served, says %s, want %s", got, want)
+	}
+	served.Stop()
+	dir = filepath.Join(t.TempDir(), "copy")
+	if got := run(0, append([]string{"copy", "--evaluate", "--into", dir}, from...)...); !strings.HasSuffix(got, "\n"+id+": matched then 3, match in the copy 2: 1 changed since, 0 at odds\n") {
+		t.Errorf("evaluated anew: %s", got)
+	}
+	// Whom no record explains is found.
+	data, err := wire.EncodeBitmap(roaring.BitmapOf(1, 9))
+	if err != nil {
+		t.Fatal(err)
+	}
+	original, err := s.Broker().Last(t.Context(), wire.AudiencesStream, wire.AudienceSubject(apptest.AppID, 0, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Broker().Publish(t.Context(), broker.Message{Subject: original.Subject, Data: data, Header: map[string]string{wire.HeaderEvaluated: original.Header[wire.HeaderEvaluated]}}); err != nil {
+		t.Fatal(err)
+	}
+	dir = filepath.Join(t.TempDir(), "copy")
+	if got := run(1, append([]string{"copy", "--evaluate", "--into", dir}, from...)...); !strings.Contains(got, id+": matched then 2, match in the copy 2: 0 changed since, 2 at odds\n") {
+		t.Errorf("evaluated anew, against a false audience: %s", got)
+	}
 }

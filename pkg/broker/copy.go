@@ -30,13 +30,14 @@ type Copied struct {
 // receipts and settings, each message with its sequence, time and headers, so that ordinals, pushes and places in logs are
 // the same there. Devices are left out, as tokens are secrets, and so is what is made from the logs. Roles may go on.
 //
-// What comes later in the flow is copied first, so that whatever an entry refers to is in the copy. each is called for each
+// What comes later in the flow is copied first, so that whatever an entry refers to is in the copy. Streams of the names
+// without are left out. each is called for each
 // stream that is there whole. The broker's consumers are not copied: to.Migrate makes them, before anybody opens it.
-func (b *Broker) CopyTo(ctx context.Context, to *Broker, each func(Copied)) error {
+func (b *Broker) CopyTo(ctx context.Context, to *Broker, each func(Copied), without ...string) error {
 	var names []string
 	l := b.js.StreamNames(ctx)
 	for name := range l.Name() {
-		if order(name) >= 0 {
+		if order(name) >= 0 && !slices.Contains(without, name) {
 			names = append(names, name)
 		}
 	}

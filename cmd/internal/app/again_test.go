@@ -101,7 +101,9 @@ func TestAPushIsSentAgainToWhoMissedIt(t *testing.T) {
 		call("GET", "/v1/pushes/"+string(again.ID)+"/users/"+url.PathEscape(user), nil, &tr)
 		return tr
 	}
-	eventually(t, func() bool { return trace("away").Outcome == history.Received && trace("unacked").Outcome == history.Sent },
+	eventually(t, func() bool {
+		return trace("away").Outcome == history.Received && trace("unacked").Outcome == history.Sent
+	},
 		func() string { return "the receipts do not come" })
 	for user, want := range map[string]string{
 		"acked": "replay of " + string(id) + ": had received it", "opened": "replay of " + string(id) + ": had received it",
