@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -75,7 +74,7 @@ func order(name string) int {
 		return 0
 	case name == wire.AudiencesStream:
 		return 1
-	case strings.HasPrefix(name, "ACCOUNTS_"):
+	case wire.IsAccountsStream(name):
 		return 3
 	case name == wire.SettingsStream, name == wire.PushesStream:
 		return 4
