@@ -111,7 +111,7 @@ func TestSendingAgainIsRefused(t *testing.T) {
 	path := func(name string) string { return "/v1/pushes/" + string(pushes[name].ID) + "/replay" }
 	a.do("DELETE", "/v1/pushes/"+string(pushes["revoked"].ID), "")
 	awaitCopy(a, pushes["good"].Seq)
-	a.refused(409, codeNotOver, "-", "POST", path("good"), "") // nobody has evaluated it
+	a.refused(409, codeNotOver, "-", "POST", path("good"), "")         // nobody has evaluated it
 	for _, name := range []string{"alive", "revoked", "had", "good"} { // in the order in which matchers come to them
 		a.usersOf(0, pushes[name].Seq, 1)
 	}
