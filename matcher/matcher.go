@@ -4,7 +4,8 @@
 //
 // It folds USERS_<app>_<shard>: user records change the index, pushes only mark their place. It publishes
 // audience.<app>.<shard>.<seq>, create-once, evaluated at or after the push's place in the log, so that every change that
-// was acknowledged before the push was accepted is seen.
+// was acknowledged before the push was accepted is seen. A revocation's and a replay's go by the audience of the push that
+// they are about, and a replay's by its receipts too (earlier.go).
 // It also answers match.<app>.<shard>: whom some predicates hold for, without a push (count.go).
 // Now and then the first of a shard puts the index into the INDEX bucket, with its place in the log, so that the next to
 // take the shard over need fold only the rest (snapshot.go).

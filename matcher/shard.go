@@ -146,12 +146,17 @@ func (s *shard) match(ctx context.Context, m *broker.Message) error {
 		wire.HeaderExpire:    strconv.FormatInt(p.Expire(), 10),
 	}}
 	var users *roaring.Bitmap
-	if p.Revokes != 0 {
+	switch {
+	case p.Revokes != 0:
 		audience.Header[wire.HeaderRevokes] = strconv.FormatUint(uint64(p.Revokes), 10)
-		if users, err = s.revoked(ctx, p.Revokes); err != nil {
+		if users, err = s.audience(ctx, p.Revokes); err != nil {
 			return err
 		}
-	} else {
+	case p.Again != 0:
+		if users, err = s.missed(ctx, p.Again); err != nil {
+			return err
+		}
+	default:
 		start := time.Now()
 		users = s.index.Eval(node)
 		s.m.metrics.seconds.Observe(time.Since(start).Seconds())
@@ -173,25 +178,7 @@ func (s *shard) match(ctx context.Context, m *broker.Message) error {
 	return nil
 }
 
-// revoked gives the audience of a push that is being cancelled: the revocation's own. It stands before the revocation in
-// the shard's log, so that its audience is there, unless nobody of the shard got one.
-func (s *shard) revoked(ctx context.Context, seq push.Seq) (*roaring.Bitmap, error) {
-	m, err := s.m.b.Last(ctx, wire.AudiencesStream, wire.AudienceSubject(s.app, s.id, seq))
-	if errors.Is(err, broker.ErrNotFound) {
-		return roaring.New(), nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("fetch the audience of push %d, which is revoked: %w", seq, err)
-	}
-	users, err := wire.DecodeBitmap(m.Data, s.m.b.Sharding().Width())
-	if err != nil {
-		s.log.Error("the audience of a push that is revoked cannot be read; nobody of the shard hears of it", "push", seq, "err", err)
-		return roaring.New(), nil
-	}
-	return users, nil
-}
-
-// decode reads a push, with its predicate; a revocation has none.
+// decode reads a push, with its predicate; a revocation has none, and a replay goes by none.
 func decode(m *broker.Message) (*push.Push, predicate.Node, error) {
 	seq, err := wire.ParseSource(m.Header[wire.HeaderSource])
 	if err != nil {
@@ -201,7 +188,7 @@ func decode(m *broker.Message) (*push.Push, predicate.Node, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if p.Revokes != 0 {
+	if p.Revokes != 0 || p.Again != 0 {
 		return p, nil, nil
 	}
 	node, err := predicate.Parse(p.Condition)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -77,7 +78,7 @@ func (f *nativeFlags) register(c *cobra.Command) {
 	c.Long += "\n\nCalled as the first admin of the app, or with the API key in the environment variable " + apiKeyVariable + "."
 }
 
-// native calls the interface under /v1 to read.
+// native calls the interface under /v1.
 type native struct {
 	base   string
 	header http.Header
@@ -114,15 +115,27 @@ func (f *nativeFlags) native(c *cobra.Command) (*native, error) {
 // maxAnswer bounds an answer in bytes.
 const maxAnswer = 64 << 20
 
-// get reads one resource. No error shows the signature, which is in the URL.
+// get reads one resource.
 func (n *native) get(ctx context.Context, path string, query url.Values) ([]byte, error) {
+	return n.call(ctx, http.MethodGet, path, query, nil)
+}
+
+// call does one operation, with a body unless that is nil. No error shows the signature, which is in the URL.
+func (n *native) call(ctx context.Context, method, path string, query url.Values, body any) ([]byte, error) {
 	q := url.Values{}
 	for _, of := range []url.Values{n.query, query} {
 		for name, values := range of {
 			q[name] = values
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.base+path+"?"+q.Encode(), nil)
+	var sent []byte
+	if body != nil {
+		var err error
+		if sent, err = json.Marshal(body); err != nil {
+			return nil, fmt.Errorf("write the request: %w", err)
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, n.base+path+"?"+q.Encode(), bytes.NewReader(sent))
 	if err != nil {
 		return nil, hidden(err)
 	}
@@ -136,7 +149,7 @@ func (n *native) get(ctx context.Context, path string, query url.Values) ([]byte
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode > 299 {
 		var problem struct{ Detail string }
 		if json.Unmarshal(raw, &problem) != nil || problem.Detail == "" {
 			problem.Detail = http.StatusText(resp.StatusCode)

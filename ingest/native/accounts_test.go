@@ -196,6 +196,7 @@ func TestRolesAndCallers(t *testing.T) {
 		"listPushes": "GET /v1/pushes", "getPush": "GET /v1/pushes/" + string(id),
 		"deletePush": "DELETE /v1/pushes/" + string(push.NewTaskID(a.app, 1<<40)),
 		"tracePush":  "GET /v1/pushes/" + string(id) + "/users/u", "replayPush": "GET /v1/pushes/" + string(id) + "/replay",
+		"createReplay": "POST /v1/pushes/" + string(push.NewTaskID(a.app, 1<<40)) + "/replay {}",
 	}
 	for _, o := range a.operations {
 		f := strings.SplitN(requests[o.id]+" ", " ", 3)

@@ -15,13 +15,13 @@ import (
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
-// views shows pushes, with one look at the broker for those that are revoked.
+// views shows pushes, with one look at the broker for those that are revoked or sent again.
 func (n *Native) views(ctx context.Context, pushes ...*push.Push) ([]*pushView, error) {
-	subjects := make([]string, len(pushes))
-	for i, p := range pushes {
-		subjects[i] = wire.RevocationSubject(p.App, p.Seq)
+	subjects := make([]string, 0, 2*len(pushes))
+	for _, p := range pushes {
+		subjects = append(subjects, wire.RevocationSubject(p.App, p.Seq), wire.PushSubject(p.App, wire.ReplayName(p.Seq)))
 	}
-	revocations, err := n.b.LastOf(ctx, wire.PushesStream, subjects)
+	about, err := n.b.LastOf(ctx, wire.PushesStream, subjects)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +30,10 @@ func (n *Native) views(ctx context.Context, pushes ...*push.Push) ([]*pushView, 
 		if views[i], err = n.view(ctx, p); err != nil {
 			return nil, err
 		}
-		if m := revocations[subjects[i]]; m != nil {
+		if m := about[subjects[2*i+1]]; m != nil {
+			views[i].Replay = push.NewTaskID(p.App, push.Seq(m.Seq))
+		}
+		if m := about[subjects[2*i]]; m != nil {
 			r, err := wire.DecodePush(m.Data, push.Seq(m.Seq))
 			if err != nil {
 				return nil, err
@@ -45,6 +48,9 @@ func (n *Native) view(ctx context.Context, p *push.Push) (*pushView, error) {
 	v := &pushView{
 		accepted: accepted{p.TaskID(), p.Seq, timestamp(p.At)}, By: p.Caller, Lifetime: int(p.Lifetime.Seconds()),
 		Body: p.Body, Offline: p.OfflineInfo,
+	}
+	if p.Again != 0 {
+		v.Again = push.NewTaskID(p.App, p.Again)
 	}
 	if utf8.ValidString(p.Sender) {
 		v.From = p.Sender

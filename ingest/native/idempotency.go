@@ -8,8 +8,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/nats-io/nuid"
-
 	"github.com/carillon-push/carillon/ingest"
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
@@ -37,12 +35,12 @@ type request struct {
 	made    *push.Push // nil when there is no push yet
 }
 
-// request looks whether the key was used before, and what came of it.
-func (n *Native) request(ctx context.Context, c *call, keys []string) (*request, error) {
+// request looks whether the key was used before, and what came of it. what is all that the request depends on.
+func (n *Native) request(ctx context.Context, c *call, keys []string, what []byte) (*request, error) {
 	if len(keys) != 1 || keys[0] == "" || len(keys[0]) > maxKeyLen {
 		return nil, refuse(http.StatusBadRequest, codeParameter, "Idempotency-Key is not one value of 1 to %d bytes", maxKeyLen)
 	}
-	key, digest := sha256.Sum256([]byte(keys[0])), sha256.Sum256(c.raw)
+	key, digest := sha256.Sum256([]byte(keys[0])), sha256.Sum256(what)
 	r := &request{
 		subject: wire.PushRequestSubject(c.app.ID, base64.RawURLEncoding.EncodeToString(key[:])), digest: digest[:],
 	}
@@ -92,10 +90,9 @@ func (r *request) answer() *reply {
 	return out
 }
 
-// publishOnce does what is left of the steps.
-func (n *Native) publishOnce(ctx context.Context, p *push.Push, r *request) (*reply, error) {
+// publishOnce does what is left of the steps, under a name where none is fixed yet.
+func (n *Native) publishOnce(ctx context.Context, p *push.Push, r *request, name string) (*reply, error) {
 	if r.name == "" {
-		name := nuid.Next()
 		entry := wire.EncodeJSON(wire.PushRequest{NUID: name, Digest: r.digest})
 		_, _, err := n.b.Publish(ctx, broker.Message{Subject: r.subject, Data: entry}.Once())
 		switch {

@@ -95,6 +95,7 @@ func (n *Native) table() []*operation {
 		{"deletePush", http.MethodDelete, pushes + "/:id", Push, false, n.deletePush},
 		{"tracePush", http.MethodGet, pushes + "/:id/users/:account", Read, false, n.tracePush},
 		{"replayPush", http.MethodGet, pushes + "/:id/replay", Read, false, n.replayPush},
+		{"createReplay", http.MethodPost, pushes + "/:id/replay", Push, true, n.createReplay},
 	}
 }
 

@@ -47,7 +47,7 @@ func (n *Native) createPush(ctx context.Context, c *call) (*reply, error) {
 	var once *request
 	if key := c.header.Values("Idempotency-Key"); len(key) > 0 && !dry {
 		// Before anything that depends on what the app is now: a repeat gets the first one's answer, whatever has changed.
-		if once, err = n.request(ctx, c, key); err != nil || once.made != nil {
+		if once, err = n.request(ctx, c, key, c.raw); err != nil || once.made != nil {
 			return once.answer(), err
 		}
 	}
@@ -62,7 +62,7 @@ func (n *Native) createPush(ctx context.Context, c *call) (*reply, error) {
 		return n.count(ctx, c.app.ID, clauses)
 	}
 	if once != nil {
-		return n.publishOnce(ctx, p, once)
+		return n.publishOnce(ctx, p, once, nuid.Next())
 	}
 	return n.publish(ctx, p, nuid.Next())
 }
@@ -165,6 +165,9 @@ type pushView struct {
 	RevokedAt  string          `json:"revokedAt,omitempty"`
 	// Past pushes are such as the logs no longer hold: they have no body.
 	Past bool `json:"past,omitempty"`
+	// Again is the push that this one is a replay of, and Replay the one that it was sent again as.
+	Again  push.TaskID `json:"again,omitempty"`
+	Replay push.TaskID `json:"replay,omitempty"`
 }
 
 var errNoPush = refuse(http.StatusNotFound, codePush, "the app has no such push, or it is longer ago than pushes are kept")

@@ -132,21 +132,29 @@ func (h *History) again(ctx context.Context, p *push.Push, subject string, shard
 	if err != nil {
 		return nil, nil, false, err
 	}
-	q := wire.MatchRequest{Predicates: []string{p.Condition}}
+	if now, err = h.matching(ctx, p.App, shard, p.Condition); err != nil {
+		return nil, nil, false, err
+	}
+	return part.audience, now, part.standing == evaluated || part.standing == later, nil
+}
+
+// matching gives whom a condition holds for now in a shard, by their places.
+func (h *History) matching(ctx context.Context, app push.AppID, shard push.Shard, condition string) (*roaring.Bitmap, error) {
+	q := wire.MatchRequest{Predicates: []string{condition}}
 	// The newest record there is: what anybody was told to be written is at it or before it.
-	switch m, err := h.b.Last(ctx, wire.UsersStream(p.App, shard), wire.UserShardFilter(p.App, shard)); {
+	switch m, err := h.b.Last(ctx, wire.UsersStream(app, shard), wire.UserShardFilter(app, shard)); {
 	case err == nil:
 		q.Folded = m.Seq
 	case !errors.Is(err, broker.ErrNotFound):
-		return nil, nil, false, err
+		return nil, err
 	}
-	raw, err := h.b.Request(ctx, wire.MatchSubject(p.App, shard), wire.EncodeMatchRequest(q))
+	raw, err := h.b.Request(ctx, wire.MatchSubject(app, shard), wire.EncodeMatchRequest(q))
 	if err != nil {
-		return nil, nil, false, err
+		return nil, err
 	}
 	reply, err := wire.DecodeMatchReply(raw, h.b.Sharding().Width())
 	if err != nil {
-		return nil, nil, false, fmt.Errorf("a matcher of shard %d: %w", shard, err)
+		return nil, fmt.Errorf("a matcher of shard %d: %w", shard, err)
 	}
-	return part.audience, reply.Users, part.standing == evaluated || part.standing == later, nil
+	return reply.Users, nil
 }

@@ -12,7 +12,7 @@ import (
 
 // judge gives the outcome, and why.
 func (t *tracing) judge() {
-	if t.state == existing && !t.look.record().Deleted || t.state == unknown && t.Matched != nil {
+	if t.original == nil && (t.state == existing && !t.look.record().Deleted || t.state == unknown && t.Matched != nil) {
 		t.Clauses = t.look.clauses(t.node, t.Matched)
 	}
 	switch {
@@ -36,6 +36,8 @@ func (t *tracing) judge() {
 	case t.state == existing && t.look.record().Deleted:
 		t.Outcome, t.Why = Deleted, fmt.Sprintf("the account was deleted at %s, before the push was evaluated at %s",
 			moment(t.look.vs[t.look.at].at, t.look.vs[t.look.at].log), t.evaluation())
+	case t.original != nil:
+		t.Outcome, t.Why = Unmatched, t.original.out()
 	default:
 		t.Outcome, t.Why = Unmatched, t.lacked()
 	}
@@ -49,15 +51,15 @@ func (t *tracing) missed() {
 	}
 	switch {
 	case last.record.Deleted && last.log > t.Evaluated:
-		t.Outcome, t.Why = Deleted, fmt.Sprintf("matched, but the account was deleted at %s before it was sent the push", moment(last.at, last.log))
+		t.Outcome, t.Why = Deleted, fmt.Sprintf("%s, but the account was deleted at %s before it was sent the push", t.in(), moment(last.at, last.log))
 	case t.revoked != nil:
-		t.Outcome, t.Why = Revoked, fmt.Sprintf("matched, but the push was revoked at %s before the user was sent it", clock(t.revoked.At))
+		t.Outcome, t.Why = Revoked, fmt.Sprintf("%s, but the push was revoked at %s before the user was sent it", t.in(), clock(t.revoked.At))
 	case t.p.Lifetime == 0:
-		t.Outcome, t.Why = Offline, "matched, but the push was for online users only, and the user had no session"
+		t.Outcome, t.Why = Offline, t.in()+", but the push was for online users only, and the user had no session"
 	case end.After(t.h.now()):
-		t.Outcome, t.Why = Pending, fmt.Sprintf("matched, and has not logged in since; the push waits until %s", clock(end))
+		t.Outcome, t.Why = Pending, fmt.Sprintf("%s, and has not logged in since; the push waits until %s", t.in(), clock(end))
 	default:
-		t.Outcome, t.Why = Expired, fmt.Sprintf("matched, but did not log in before the push's lifetime was over at %s", clock(end))
+		t.Outcome, t.Why = Expired, fmt.Sprintf("%s, but did not log in before the push's lifetime was over at %s", t.in(), clock(end))
 	}
 }
 
@@ -140,6 +142,9 @@ func (t *tracing) finish() {
 		text := "not in the audience"
 		if *t.Matched {
 			text = "in the audience"
+		}
+		if t.original != nil && *t.Matched {
+			text += fmt.Sprintf(": had missed %s", t.original.id)
 		}
 		if t.raced {
 			text += "; a change that came while it was evaluated was seen"

@@ -36,6 +36,8 @@ const (
 // Trace is what became of one push for one user.
 type Trace struct {
 	ID push.TaskID `json:"id"`
+	// Again is the push that this one is a replay of. A replay has no clauses: it is for those who had missed the other.
+	Again push.TaskID `json:"again,omitempty"`
 	// Account, or its bytes where they are no UTF-8.
 	Account       string `json:"account,omitempty"`
 	AccountBase64 []byte `json:"accountBase64,omitempty"`
@@ -99,6 +101,8 @@ type tracing struct {
 	raced   bool // the matcher had folded more than it says
 	had     struct{ sent, received, opened, other time.Time }
 	revoked *push.Push
+	// original is set in a replay.
+	original *original
 }
 
 // Trace tells what became of a push for an account. The error is ErrNoPush when there is no such push; of an account that
@@ -221,7 +225,14 @@ func (h *History) former(ctx context.Context, p *push.Push, account string) (ord
 }
 
 func (t *tracing) run(ctx context.Context) (err error) {
+	t.Shard = t.h.b.Sharding().Shard(t.Ordinal)
+	if err := t.readOriginal(ctx); err != nil {
+		return err
+	}
 	by := fmt.Sprintf("accepted from %q", t.p.Caller)
+	if t.original != nil {
+		by += fmt.Sprintf(", as a replay of %s", t.original.id)
+	}
 	if t.p.Sender != t.p.Caller {
 		by += fmt.Sprintf(", to be shown as from %q", t.p.Sender)
 	}
@@ -239,7 +250,6 @@ func (t *tracing) run(ctx context.Context) (err error) {
 		t.finish()
 		return nil
 	}
-	t.Shard = t.h.b.Sharding().Shard(t.Ordinal)
 	if t.part, err = t.h.part(ctx, t.p, t.subject, t.Shard); err != nil {
 		return err
 	}
@@ -293,6 +303,10 @@ const slack = time.Second
 // agree compares the audience with the record. The matcher says how far it had folded before it evaluated, so that it may
 // have seen a change that came between. Anything else that is at odds is a fault.
 func (t *tracing) agree() {
+	if t.original != nil {
+		t.agreeOnMissed()
+		return
+	}
 	l := &t.look
 	if t.Matched == nil || t.state == unknown {
 		return

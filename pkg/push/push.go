@@ -75,6 +75,9 @@ type Push struct {
 	// Revokes is set in a revocation, which goes the way of a push and cancels the one with this sequence: its audience is
 	// the other's, its lifetime what was left of the other's. It has no condition and no body.
 	Revokes Seq
+	// Again is set in a replay: it is for those who have not had the push with this sequence, of the other's audience. Its
+	// Condition is the other's, and does not choose anybody again.
+	Again Seq
 }
 
 // TaskID names the push; its Seq must be known.

@@ -19,3 +19,9 @@ func LeaderSubject(stream string) string { return "$JS.API.STREAM.MSG.GET." + st
 
 // StreamInfoSubject is where a stream's leader is asked which subjects it has.
 func StreamInfoSubject(stream string) string { return "$JS.API.STREAM.INFO." + stream }
+
+// SnapshotSubject is where a stream is asked for a snapshot of itself.
+func SnapshotSubject(stream string) string { return "$JS.API.STREAM.SNAPSHOT." + stream }
+
+// RestoreSubject is where a stream is made of a snapshot.
+func RestoreSubject(stream string) string { return "$JS.API.STREAM.RESTORE." + stream }

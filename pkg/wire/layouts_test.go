@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,7 @@ func recodeJSON[T any](b []byte) ([]byte, error) {
 func layouts() []layout {
 	full, bare, gone, sent := sampleRecord(), push.Record{Account: "a"}, push.Record{Account: "gone", Deleted: true}, samplePush()
 	whole, at := must(EncodePush(sent)), time.UnixMilli(1700000000123)
+	replay := must(EncodePush(sampleReplay()))
 	few, mixed := roaring.BitmapOf(0, 7, width-1), sampleBitmap()
 	return []layout{
 		{name: "record", sample: AppendRecord(nil, &full), recode: recodeRecord, versioned: true},
@@ -95,6 +97,7 @@ func layouts() []layout {
 		{name: "token-owner", sample: EncodeTokenOwner(1 << 40), recode: recodeTokenOwner, versioned: true},
 		{name: "push", sample: whole, recode: recodePush, versioned: true, rest: len(whole) - len(sent.Body)},
 		{name: "revocation", sample: must(EncodePush(sampleRevocation())), recode: recodePush, versioned: true},
+		{name: "push-replay", sample: replay, recode: recodePush, versioned: true, rest: len(replay) - len(sent.Body)},
 		{name: "bitmap-empty", sample: must(EncodeBitmap(roaring.New())), recode: recodeBitmap},
 		{name: "bitmap", sample: must(EncodeBitmap(few)), recode: recodeBitmap},
 		{name: "bitmap-runs", sample: must(EncodeBitmap(mixed)), recode: recodeBitmap},
@@ -162,6 +165,12 @@ func sampleRevocation() *push.Push {
 	}
 }
 
+func sampleReplay() *push.Push {
+	p := samplePush()
+	p.Again = 41
+	return p
+}
+
 // sampleBitmap has a container of each kind: an array, runs and a bitmap.
 func sampleBitmap() *roaring.Bitmap {
 	b := roaring.BitmapOf(1, 3, 5)
@@ -181,7 +190,7 @@ func TestLayoutsRefuseOtherVersions(t *testing.T) {
 		}
 		for v := range 256 {
 			b := append([]byte{byte(v)}, l.sample[1:]...)
-			known := byte(v) == l.sample[0] || l.name == "push" && v == revocationVersion || l.name == "revocation" && v == pushVersion
+			known := byte(v) == l.sample[0] || slices.Contains([]string{"push", "push-replay", "revocation"}, l.name) && v <= replayVersion && v > 0
 			known = known || v == recordAlone && strings.HasPrefix(l.name, "record")
 			if _, err := l.recode(b); !known && !errors.Is(err, ErrVersion) {
 				t.Errorf("%s of version %d: %v, want ErrVersion", l.name, v, err)
@@ -264,8 +273,27 @@ func TestDecodePushRefuses(t *testing.T) {
 		"no base64":           `{"app":1,"from":"*"}`,
 		"no object":           `[]`,
 		"no JSON":             `{`,
+		"a replay as a push":  `{"app":1,"again":1}`,
 	} {
 		if got, err := DecodePush(append(appendBytes([]byte{1}, meta), "[]"...), 1); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)
+		}
+	}
+}
+
+// What is about another push is about an earlier one, in one way.
+func TestDecodePushRefusesWhatIsAboutNoPush(t *testing.T) {
+	t.Parallel()
+	for name, b := range map[string][]byte{
+		"a revocation of itself":    appendBytes([]byte{2}, `{"app":1,"rev":9}`),
+		"a revocation with a body":  append(appendBytes([]byte{2}, `{"app":1,"rev":8}`), '['),
+		"a revocation of nothing":   appendBytes([]byte{2}, `{"app":1}`),
+		"a replay of itself":        appendBytes([]byte{3}, `{"app":1,"again":9}`),
+		"a replay of nothing":       appendBytes([]byte{3}, `{"app":1}`),
+		"a replay that revokes":     appendBytes([]byte{3}, `{"app":1,"again":8,"rev":8}`),
+		"a revocation that replays": appendBytes([]byte{2}, `{"app":1,"again":8,"rev":8}`),
+	} {
+		if got, err := DecodePush(b, 9); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)
 		}
 	}

@@ -14,6 +14,8 @@ const (
 	pushVersion = 1
 	// A revocation has a version of its own, so that a process that knows none does not take it for a push to everybody.
 	revocationVersion = 2
+	// So has a replay, whose condition alone would be for people who have had the push.
+	replayVersion = 3
 	// MaxPushMeta bounds what stands beside a push's body: its condition is at most some twenty terms of fifty bytes,
 	// and the vendor part is bounded by the request.
 	maxPushMeta = 1 << 20
@@ -30,31 +32,35 @@ type pushMeta struct {
 	Condition string          `json:"cond,omitempty"`
 	Offline   json.RawMessage `json:"off,omitempty"`
 	Revokes   push.Seq        `json:"rev,omitempty"`
+	Again     push.Seq        `json:"again,omitempty"`
 }
 
 // EncodePush lays a push out for the PUSHES stream; its Seq is the message's sequence and not in it.
 //
-//	version 1 (2 for a revocation) | meta (length, JSON) | the rest: MsgBody as it was sent
+//	version 1 (2 for a revocation, 3 for a replay) | meta (length, JSON) | the rest: MsgBody as it was sent
 //
 // The body stands outside the JSON since a JSON encoder would not keep its bytes.
 func EncodePush(p *push.Push) ([]byte, error) {
 	m, err := json.Marshal(pushMeta{
 		App: p.App, Sender: []byte(p.Sender), Caller: []byte(p.Caller), Random: p.Random, At: p.At.UnixMilli(),
 		Lifetime: int64(p.Lifetime / time.Second), Condition: p.Condition, Offline: p.OfflineInfo,
-		Revokes: p.Revokes,
+		Revokes: p.Revokes, Again: p.Again,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("lay out a push: %w", err)
 	}
 	b := make([]byte, 0, len(m)+len(p.Body)+8)
-	b = append(b, versionOf(p.Revokes))
+	b = append(b, versionOf(p.Revokes, p.Again))
 	b = appendBytes(b, m)
 	return append(b, p.Body...), nil
 }
 
-func versionOf(revokes push.Seq) byte {
-	if revokes != 0 {
+func versionOf(revokes, again push.Seq) byte {
+	switch {
+	case revokes != 0:
 		return revocationVersion
+	case again != 0:
+		return replayVersion
 	}
 	return pushVersion
 }
@@ -63,8 +69,8 @@ func versionOf(revokes push.Seq) byte {
 func DecodePush(b []byte, seq push.Seq) (*push.Push, error) {
 	r := reader{b: b}
 	version := byte(pushVersion)
-	if len(b) > 0 && b[0] == revocationVersion {
-		version = revocationVersion
+	if len(b) > 0 && (b[0] == revocationVersion || b[0] == replayVersion) {
+		version = b[0]
 	}
 	r.version(version)
 	raw := r.bytes("meta", maxPushMeta)
@@ -75,8 +81,9 @@ func DecodePush(b []byte, seq push.Seq) (*push.Push, error) {
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return nil, fmt.Errorf("push %d: %w: %v", seq, ErrCorrupt, err)
 	}
-	if versionOf(m.Revokes) != version || m.Revokes != 0 && (m.Revokes >= seq || len(r.b) > 0) {
-		return nil, fmt.Errorf("push %d: %w: version %d, revokes %d, body of %d bytes", seq, ErrCorrupt, version, m.Revokes, len(r.b))
+	of := max(m.Revokes, m.Again) // the push that this one is about
+	if versionOf(m.Revokes, m.Again) != version || of != 0 && of >= seq || m.Revokes != 0 && (m.Again != 0 || len(r.b) > 0) {
+		return nil, fmt.Errorf("push %d: %w: version %d, revokes %d, again %d, body of %d bytes", seq, ErrCorrupt, version, m.Revokes, m.Again, len(r.b))
 	}
 	if m.App == 0 || m.Lifetime < 0 || m.Lifetime > push.MaxLifetime {
 		return nil, fmt.Errorf("push %d: %w: app %d, lifetime %d s", seq, ErrCorrupt, m.App, m.Lifetime)
@@ -85,7 +92,7 @@ func DecodePush(b []byte, seq push.Seq) (*push.Push, error) {
 		App: m.App, Seq: seq, Sender: string(m.Sender), Caller: string(m.Caller), Random: m.Random,
 		At: time.UnixMilli(m.At), Lifetime: time.Duration(m.Lifetime) * time.Second,
 		Condition: m.Condition, Body: json.RawMessage(r.b), OfflineInfo: m.Offline,
-		Revokes: m.Revokes,
+		Revokes: m.Revokes, Again: m.Again,
 	}, nil
 }
 

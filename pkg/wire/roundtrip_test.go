@@ -87,6 +87,9 @@ func TestPushRoundTrip(t *testing.T) {
 		if rapid.Bool().Draw(t, "has offline info") {
 			want.OfflineInfo = json.RawMessage(`{"Title":"hi"}`)
 		}
+		if want.Seq > 1 && rapid.Bool().Draw(t, "is a replay") {
+			want.Again = push.Seq(rapid.Uint64Range(1, uint64(want.Seq)-1).Draw(t, "again"))
+		}
 		b, err := EncodePush(&want)
 		if err != nil {
 			t.Fatal(err)
@@ -97,7 +100,7 @@ func TestPushRoundTrip(t *testing.T) {
 		}
 		if !got.At.Equal(want.At) || !bytes.Equal(got.Body, want.Body) || !bytes.Equal(got.OfflineInfo, want.OfflineInfo) ||
 			got.App != want.App || got.Seq != want.Seq || got.Sender != want.Sender || got.Caller != want.Caller ||
-			got.Random != want.Random || got.Lifetime != want.Lifetime || got.Condition != want.Condition {
+			got.Random != want.Random || got.Lifetime != want.Lifetime || got.Condition != want.Condition || got.Again != want.Again {
 			t.Fatalf("%+v, want %+v", got, want)
 		}
 	})

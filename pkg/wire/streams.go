@@ -30,6 +30,9 @@ const (
 // AccountsStream holds the app's accounts; a message's sequence is the account's ordinal.
 func AccountsStream(app push.AppID) string { return "ACCOUNTS_" + app.String() }
 
+// IsAccountsStream says whether a stream is some app's accounts.
+func IsAccountsStream(name string) bool { return strings.HasPrefix(name, "ACCOUNTS_") }
+
 // DevicesStream holds where vendors take pushes for the app's users.
 func DevicesStream(app push.AppID) string { return "DEVICES_" + app.String() }
 

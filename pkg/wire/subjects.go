@@ -75,6 +75,9 @@ func RevocationSubject(app push.AppID, revokes push.Seq) string {
 	return fmt.Sprintf("push.%d.revoke-%d", app, revokes)
 }
 
+// ReplayName is the name of a push's replay, of which there is one at most: its subject is PushSubject of it.
+func ReplayName(again push.Seq) string { return fmt.Sprintf("again-%d", again) }
+
 // PushFilter matches the app's pushes.
 func PushFilter(app push.AppID) string { return "push." + app.String() + ".>" }
 
@@ -89,6 +92,19 @@ func AudienceSubject(app push.AppID, shard push.Shard, seq push.Seq) string {
 // AudienceFilter matches the audiences of one shard.
 func AudienceFilter(app push.AppID, shard push.Shard) string {
 	return fmt.Sprintf("audience.%d.%d.*", app, shard)
+}
+
+// AudiencesFilter matches the audiences of all the app's shards: of one push, or with zero of all.
+func AudiencesFilter(app push.AppID, seq push.Seq) string { return allShards("audience", app, seq) }
+
+// ReceiptsFilter matches the receipts from all the app's shards: of one push, or with zero of all.
+func ReceiptsFilter(app push.AppID, seq push.Seq) string { return allShards("receipt", app, seq) }
+
+func allShards(kind string, app push.AppID, seq push.Seq) string {
+	if seq == 0 {
+		return fmt.Sprintf("%s.%d.*.*", kind, app)
+	}
+	return fmt.Sprintf("%s.%d.*.%d", kind, app, seq)
 }
 
 // ReceiptSubject is where receipts of a push from one shard are gathered: `receipt.<app>.<shard>.<seq>`.

@@ -55,6 +55,10 @@ func TestSubjectsAreWithinTheirFilters(t *testing.T) {
 		{UserFilter(app), UserSubject(app, shard, 7)},
 		{UserShardFilter(app, shard), UserSubject(app, shard, 7)},
 		{PushFilter(app), PushSubject(app, "nuid")},
+		{AudiencesFilter(app, 0), AudienceSubject(app, shard, 42)},
+		{AudiencesFilter(app, 42), AudienceSubject(app, shard, 42)},
+		{ReceiptsFilter(app, 0), ReceiptSubject(app, shard, 42)},
+		{ReceiptsFilter(app, 42), ReceiptSubject(app, shard, 42)},
 		{AudienceFilter(app, shard), AudienceSubject(app, shard, 42)},
 		{ReceiptFilter(app, shard), ReceiptSubject(app, shard, 42)},
 		{PendingFilter(app, shard), PendingSubject(app, shard, 42)},
@@ -81,7 +85,7 @@ func TestSubjectsAreWithinTheirFilters(t *testing.T) {
 			t.Errorf("%s does not match %s", c.filter, c.subject)
 		}
 	}
-	if matches(AudienceFilter(app, shard), AudienceSubject(app, shard+10, 42)) || matches(PushFilter(app), PushSubject(app*2, "n")) {
+	if matches(AudiencesFilter(app, 42), AudienceSubject(app, shard, 43)) || matches(AudienceFilter(app, shard), AudienceSubject(app, shard+10, 42)) || matches(PushFilter(app), PushSubject(app*2, "n")) {
 		t.Error("a filter matches another shard or app")
 	}
 }
