@@ -67,6 +67,25 @@ type Revoker interface {
 	Revoke(ctx context.Context, n *Notice, tokens, ids []string) []Result
 }
 
+// Parted is a Channel that speaks to several services, such as one that a browser's maker runs for it: tokens of different
+// parts are never in one Send, and a part that fails or asks to be left alone holds back no other.
+type Parted interface {
+	// Part names the part that a token belongs to.
+	Part(token string) string
+}
+
+// Checker is a Channel that can ask its vendor whether its credentials are good without notifying anybody.
+type Checker interface {
+	// Check returns an error in a full sentence when they are not, or when it could not find out.
+	Check(ctx context.Context) error
+}
+
+// Closer is a Channel that keeps connections.
+type Closer interface {
+	// Close ends those that are idle. Attempts under way go on.
+	Close()
+}
+
 // Result is what became of one device's notification.
 type Result struct {
 	Outcome Outcome
@@ -121,4 +140,8 @@ const (
 	ReasonTooLong = "too_long"
 	// ReasonExpired: the push's lifetime ended before the vendor took it.
 	ReasonExpired = "expired"
+	// ReasonHeld: the vendor is being left alone, because it failed before or asked for it.
+	ReasonHeld = "held"
+	// ReasonStopped: the sender was stopped before the vendor was asked.
+	ReasonStopped = "stopped"
 )
