@@ -25,7 +25,6 @@ type lane struct {
 	until  time.Time // left alone until then
 	open   bool
 	denied string // the reason, when the breaker is open because of it
-	denial bool   // the attempt that failed last did so because of the credentials
 }
 
 // newLane makes a lane; changed is told when its breaker opens and when the vendor works again.

@@ -49,14 +49,14 @@ func (l Limits) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	check(l.Rate >= 0, "The rate must not be negative; it is %g.", l.Rate)
-	check(l.Concurrency >= 1, "The concurrency must be at least 1; it is %d.", l.Concurrency)
-	check(l.Timeout > 0, "The timeout of an attempt must be over zero; it is %s.", l.Timeout)
-	check(l.Attempts >= 1, "There must be at least 1 attempt; there are %d.", l.Attempts)
+	check(l.Rate >= 0, "the rate must not be negative; it is %g", l.Rate)
+	check(l.Concurrency >= 1, "the concurrency must be at least 1; it is %d", l.Concurrency)
+	check(l.Timeout > 0, "the timeout of an attempt must be over zero; it is %s", l.Timeout)
+	check(l.Attempts >= 1, "there must be at least 1 attempt; there are %d", l.Attempts)
 	check(l.BackoffMin > 0 && l.BackoffMin <= l.BackoffMax,
-		"The pause between attempts must be over zero and grow; it goes from %s to %s.", l.BackoffMin, l.BackoffMax)
-	check(l.Patience > 0, "The patience must be over zero; it is %s.", l.Patience)
-	check(l.Failures >= 1, "The breaker must open after at least 1 failure; it is to open after %d.", l.Failures)
-	check(l.Open > 0, "The time that the breaker stays open must be over zero; it is %s.", l.Open)
+		"the pause between attempts must be over zero and grow; it goes from %s to %s", l.BackoffMin, l.BackoffMax)
+	check(l.Patience > 0, "the patience must be over zero; it is %s", l.Patience)
+	check(l.Failures >= 1, "the breaker must open after at least 1 failure; it is to open after %d", l.Failures)
+	check(l.Open > 0, "the time that the breaker stays open must be over zero; it is %s", l.Open)
 	return errors.Join(errs...)
 }

@@ -492,7 +492,7 @@ func TestASenderMustOpen(t *testing.T) {
 		t.Errorf("it opened: %v", err)
 	}
 	if _, err := NewSender(SenderConfig{App: 7, Channel: "fake"}, broken, m, slog.New(slog.DiscardHandler)); err == nil ||
-		!strings.Contains(err.Error(), "The concurrency must be at least 1; it is 0.") {
+		!strings.Contains(err.Error(), "the concurrency must be at least 1; it is 0") {
 		t.Errorf("limits of nothing are taken: %v", err)
 	}
 }
