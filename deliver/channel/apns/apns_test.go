@@ -353,7 +353,9 @@ func BenchmarkSend(b *testing.B) {
 	s := apnstest.Start(b)
 	c := open(b, configOf(s))
 	n := notice()
+	c.Send(b.Context(), n, []string{device(1)})
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.SetParallelism(32)
 	b.RunParallel(func(p *testing.PB) {
 		devices := []string{device(1)}
