@@ -537,21 +537,3 @@ func TestReasonsAreAClosedSet(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkSender(b *testing.B) {
-	m, err := NewMetrics(prometheus.NewRegistry())
-	if err != nil {
-		b.Fatal(err)
-	}
-	s, err := NewSender(SenderConfig{App: 7, Channel: "fake", Limits: DefaultLimits()},
-		speaking(func(_ context.Context, _ *Notice, tokens []string) []Result { return sent(tokens) }), m, slog.New(slog.DiscardHandler))
-	if err != nil {
-		b.Fatal(err)
-	}
-	all := tokens(1000)
-	b.ReportAllocs()
-	for b.Loop() {
-		s.Send(b.Context(), &Notice{}, all)
-	}
-	b.ReportMetric(float64(b.N*len(all))/b.Elapsed().Seconds(), "notices/s")
-}

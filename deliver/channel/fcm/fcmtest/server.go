@@ -75,7 +75,7 @@ func Start(t testing.TB) *Server {
 	}
 	s := &Server{Lifetime: time.Hour, key: key, access: make(map[string]bool)}
 	s.Server = channeltest.Start(t, s)
-	s.AccountFile = channeltest.File(t, "account.json", s.Account(t, key))
+	s.AccountFile = channeltest.File(t, "service-account.json", s.Account(t, key))
 	return s
 }
 
