@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -80,12 +81,14 @@ func NewClient(t http.RoundTripper) *http.Client {
 func BaseURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
-	case err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
-		return fmt.Errorf("%q is no address such as https://host:port", s)
+	case err != nil:
+		return errors.New("it is no address such as https://host:port")
+	case u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return fmt.Errorf("%q is no address such as https://host:port", u.Redacted())
 	case u.Scheme == "https":
 		return nil
 	case u.Scheme == "http" && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()):
 		return nil
 	}
-	return fmt.Errorf("%q is not https: tokens and credentials would be sent in the clear", s)
+	return fmt.Errorf("%q is not https: tokens and credentials would be sent in the clear", u.Redacted())
 }

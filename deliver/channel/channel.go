@@ -1,6 +1,9 @@
 // Package channel shows pushes on phones that sleep, through their vendors. Each vendor is a package below this one, behind
 // one interface; what all of them need (limits, retries, a breaker) is here, once.
 //
+// NewNotice makes of a push what phones show, a Channel has one vendor show it, and a Sender stands before a channel: it keeps
+// to limits, tries again, leaves a vendor alone that is down or denies the credentials, takes up new ones, and counts.
+//
 // A channel folds nothing and publishes nothing: it is told whom to notify, and says for each device what the vendor said.
 // Whoever tells it keeps the record of what was sent, so that a crash between any two lines repeats one batch at most.
 package channel

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"reflect"
@@ -20,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/carillon-push/carillon/deliver/channel"
@@ -346,6 +348,60 @@ func TestConfig(t *testing.T) {
 	config.Sandbox = true
 	if c := open(t, config); c.client.Host != "https://api.sandbox.push.apple.com" {
 		t.Error(c.client.Host)
+	}
+}
+
+// Behind a Sender what is throttled is tried again, what is gone is not, and a key that is denied is asked about once.
+func TestBehindASender(t *testing.T) {
+	t.Parallel()
+	s := apnstest.Start(t)
+	m, err := channel.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := channel.DefaultLimits()
+	limits.BackoffMin, limits.BackoffMax = time.Millisecond, 10*time.Millisecond
+	var log strings.Builder
+	sender := func(config Config) *channel.Sender {
+		sender, err := channel.NewSender(channel.SenderConfig{App: 7, Channel: "apns", Limits: limits, Files: config.Files()},
+			func() (channel.Channel, error) { return New(config) }, m, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(sender.Close)
+		return sender
+	}
+	busy := apnstest.Reason(429, "TooManyRequests")
+	busy.Times = 2
+	s.Fault(device(17), busy)
+	s.Fault(device(3), apnstest.Reason(410, "Unregistered"))
+	s.Fault(device(5), channeltest.Fault{HangUp: true, Times: 1})
+	var devices []string
+	for i := range 100 {
+		devices = append(devices, device(i))
+	}
+	for i, r := range sender(configOf(s)).Send(t.Context(), notice(), devices) {
+		if want := map[bool]channel.Outcome{true: channel.Gone, false: channel.Sent}[i == 3]; r.Outcome != want {
+			t.Errorf("%d: %+v", i, r)
+		}
+	}
+	if n := len(s.Taken()); n != 99 {
+		t.Errorf("%d notifications were taken", n)
+	}
+	config := configOf(s)
+	config.TeamID = "ANOTHERONE"
+	limits.Concurrency = 1
+	before := s.Requests()
+	for i, r := range sender(config).Send(t.Context(), notice(), devices) {
+		if r.Outcome != channel.Denied || r.Reason != "InvalidProviderToken" {
+			t.Errorf("%d: %+v", i, r)
+		}
+	}
+	if n := s.Requests() - before; n != 1 {
+		t.Errorf("a key that is denied was tried %d times", n)
+	}
+	if strings.Contains(log.String(), device(0)[:32]) {
+		t.Errorf("a token is in the log: %s", log.String())
 	}
 }
 
