@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -212,18 +213,20 @@ func (s *Sender) Send(ctx context.Context, n *Notice, tokens []string) []Result 
 	})
 }
 
-// Revoke takes back a notice, as Revoker does; false when the vendor cannot. It goes by the same limits as Send.
-func (s *Sender) Revoke(ctx context.Context, n *Notice, tokens, ids []string) ([]Result, bool) {
-	if _, ok := s.current().channel.(Revoker); !ok {
-		return nil, false
-	}
+// Revokes says whether the vendor can take back what it was sent.
+func (s *Sender) Revokes() bool {
+	_, ok := s.current().channel.(Revoker)
+	return ok
+}
+
+// Revoke takes back a notice, as Revoker does, by the same limits as Send. All are Refused if the vendor cannot.
+func (s *Sender) Revoke(ctx context.Context, n *Notice, tokens, ids []string) []Result {
 	return s.run(ctx, n, tokens, func(ctx context.Context, c Channel, batch []int) []Result {
-		r, ok := c.(Revoker)
-		if !ok {
-			return nil
+		if r, ok := c.(Revoker); ok {
+			return r.Revoke(ctx, n, pick(tokens, batch), pick(ids, batch))
 		}
-		return r.Revoke(ctx, n, pick(tokens, batch), pick(ids, batch))
-	}), true
+		return slices.Repeat([]Result{{Outcome: Refused, Reason: ReasonOther}}, len(batch))
+	})
 }
 
 func pick(all []string, batch []int) []string {

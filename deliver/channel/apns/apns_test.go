@@ -338,6 +338,12 @@ func TestConfig(t *testing.T) {
 		}
 	}
 	config := configOf(s)
+	config.Password = "secret"
+	for _, text := range []string{fmt.Sprint(config), fmt.Sprintf("%+v", config), slog.AnyValue(config).Resolve().String()} {
+		if strings.Contains(text, "secret") {
+			t.Errorf("a configuration tells its password: %s", text)
+		}
+	}
 	if got := config.Files(); !slices.Equal(got, []string{s.KeyFile, s.CAFile}) {
 		t.Errorf("its files are %q", got)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,6 +35,12 @@ type Config struct {
 
 // Default has the fields that have a default.
 func Default() Config { return Config{Badge: 1} }
+
+// String names the app, so that a configuration that is printed tells no password.
+func (c Config) String() string { return "Apple's app " + c.Topic }
+
+// LogValue is String.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Files are those that the credentials are in.
 func (c Config) Files() []string {
