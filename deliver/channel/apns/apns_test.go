@@ -23,6 +23,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/carillon-push/carillon/deliver/channel"
 	"github.com/carillon-push/carillon/deliver/channel/apns/apnstest"
@@ -268,6 +269,35 @@ func TestAWrongKeyIsDenied(t *testing.T) {
 // pair is a certificate with its key in one PEM file.
 func pair(t *testing.T, until time.Time) (file string, cert *x509.Certificate) {
 	t.Helper()
+	key, cert := made(t, until)
+	content := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
+	return channeltest.File(t, "push.pem", append(content, apnstest.P8(t, key)...)), cert
+}
+
+// Old exports have ciphers that new ones do not, and the other way round.
+func TestACertificateIsReadFromP12(t *testing.T) {
+	t.Parallel()
+	s := apnstest.Start(t)
+	key, cert := made(t, time.Now().Add(time.Hour))
+	for name, encoder := range map[string]*pkcs12.Encoder{"old": pkcs12.LegacyRC2, "new": pkcs12.Modern2023} {
+		content, err := encoder.Encode(key, cert, []*x509.Certificate{cert}, "password")
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := configOf(s)
+		config.KeyFile, config.CertificateFile, config.Password = "", channeltest.File(t, "push.P12", content), "password"
+		if c, err := New(config); err != nil || len(c.client.HTTPClient.Transport.(answers).TLSClientConfig.Certificates) != 1 {
+			t.Errorf("%s: %v", name, err)
+		}
+		config.Password = "another"
+		if _, err := New(config); err == nil || !strings.Contains(err.Error(), "password incorrect") {
+			t.Errorf("%s with another password: %v", name, err)
+		}
+	}
+}
+
+func made(t *testing.T, until time.Time) (*ecdsa.PrivateKey, *x509.Certificate) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -278,11 +308,11 @@ func pair(t *testing.T, until time.Time) (file string, cert *x509.Certificate) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cert, err = x509.ParseCertificate(der); err != nil {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
 		t.Fatal(err)
 	}
-	content := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return channeltest.File(t, "push.pem", append(content, apnstest.P8(t, key)...)), cert
+	return key, cert
 }
 
 func TestACertificateAuthenticates(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sideshow/apns2/certificate"
 	"github.com/sideshow/apns2/token"
+	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/carillon-push/carillon/deliver/channel"
 )
@@ -98,6 +99,19 @@ func (c Config) token() (*token.Token, error) {
 	return t, nil
 }
 
+// fromP12 reads what the keychain and OpenSSL export; the library of package certificate knows only the ciphers of old ones.
+func fromP12(content []byte, password string) (tls.Certificate, error) {
+	key, leaf, chain, err := pkcs12.DecodeChain(content, password)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	pair := tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+	for _, c := range chain {
+		pair.Certificate = append(pair.Certificate, c.Raw)
+	}
+	return pair, nil
+}
+
 // certificate reads the certificate; nil when there is a key instead.
 func (c Config) certificate() (*tls.Certificate, error) {
 	if c.CertificateFile == "" {
@@ -109,7 +123,7 @@ func (c Config) certificate() (*tls.Certificate, error) {
 	}
 	parse := certificate.FromPemBytes
 	if ext := strings.ToLower(filepath.Ext(c.CertificateFile)); ext == ".p12" || ext == ".pfx" {
-		parse = certificate.FromP12Bytes
+		parse = fromP12
 	}
 	pair, err := parse(content, c.Password)
 	if err != nil {
