@@ -1,6 +1,9 @@
 // Package channel shows pushes on phones that sleep, through their vendors. Each vendor is a package below this one, behind
 // one interface; what all of them need (limits, retries, a breaker) is here, once.
 //
+// NewNotice makes of a push what phones show, a Channel has one vendor show it, and a Sender stands before a channel: it keeps
+// to limits, tries again, leaves a vendor alone that is down or denies the credentials, takes up new ones, and counts.
+//
 // A channel folds nothing and publishes nothing: it is told whom to notify, and says for each device what the vendor said.
 // Whoever tells it keeps the record of what was sent, so that a crash between any two lines repeats one batch at most.
 package channel
@@ -67,6 +70,25 @@ type Revoker interface {
 	Revoke(ctx context.Context, n *Notice, tokens, ids []string) []Result
 }
 
+// Parted is a Channel that speaks to several services, such as one that a browser's maker runs for it: tokens of different
+// parts are never in one Send, and a part that fails or asks to be left alone holds back no other.
+type Parted interface {
+	// Part names the part that a token belongs to.
+	Part(token string) string
+}
+
+// Checker is a Channel that can ask its vendor whether its credentials are good without notifying anybody.
+type Checker interface {
+	// Check returns an error in a full sentence when they are not, or when it could not find out.
+	Check(ctx context.Context) error
+}
+
+// Closer is a Channel that keeps connections.
+type Closer interface {
+	// Close ends those that are idle. Attempts under way go on.
+	Close()
+}
+
 // Result is what became of one device's notification.
 type Result struct {
 	Outcome Outcome
@@ -121,4 +143,8 @@ const (
 	ReasonTooLong = "too_long"
 	// ReasonExpired: the push's lifetime ended before the vendor took it.
 	ReasonExpired = "expired"
+	// ReasonHeld: the vendor is being left alone, because it failed before or asked for it.
+	ReasonHeld = "held"
+	// ReasonStopped: the sender was stopped before the vendor was asked.
+	ReasonStopped = "stopped"
 )
