@@ -124,6 +124,10 @@ func (x *Index) lookup(rec *push.Record) {
 			x.new = append(x.new, x.intern(x.hashes[len(rec.Tags)+slot], kind(slot), value))
 		}
 	}
+	x.sortNew()
+}
+
+func (x *Index) sortNew() {
 	slices.Sort(x.new)
 	x.new = slices.Compact(x.new)
 }

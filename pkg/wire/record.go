@@ -46,14 +46,14 @@ func AppendRecord(b []byte, r *push.Record) []byte {
 // DecodeRecord reads what AppendRecord wrote.
 func DecodeRecord(b []byte) (push.Record, error) {
 	var rec push.Record
-	r := reader{b: b}
+	r := textReader{reader{b: b}, string(b)} // one copy, of which every string is a part
 	r.version(recordVersion)
 	flags := r.byte("flags")
 	rec.Deleted = flags&recordDeleted != 0
 	if flags&^recordDeleted != 0 {
 		r.fail("flags")
 	}
-	rec.Account = string(r.bytes("account", push.MaxAccountLen))
+	rec.Account = r.text("account", push.MaxAccountLen)
 	n := r.uvarint("tags")
 	if n > push.MaxTags {
 		r.fail("tags")
@@ -63,7 +63,7 @@ func DecodeRecord(b []byte) (push.Record, error) {
 		rec.Tags = make([]string, 0, n)
 	}
 	for range n {
-		t := string(r.bytes("tag", push.MaxTagLen))
+		t := r.text("tag", push.MaxTagLen)
 		if t == "" || len(rec.Tags) > 0 && rec.Tags[len(rec.Tags)-1] >= t {
 			r.fail("tags are not ascending")
 		}
@@ -75,7 +75,7 @@ func DecodeRecord(b []byte) (push.Record, error) {
 	}
 	for i := range rec.Attrs {
 		if mask&(1<<i) != 0 {
-			if rec.Attrs[i] = string(r.bytes("value", push.MaxAttrLen)); rec.Attrs[i] == "" {
+			if rec.Attrs[i] = r.text("value", push.MaxAttrLen); rec.Attrs[i] == "" {
 				r.fail("an empty value")
 			}
 		}
