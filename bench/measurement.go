@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/carillon-push/carillon/bench/failover"
 	"github.com/carillon-push/carillon/bench/fanout"
 	"github.com/carillon-push/carillon/bench/latency"
 	"github.com/carillon-push/carillon/bench/logins"
@@ -41,6 +42,7 @@ var measurements = []measurement{
 	{"logins", "Logins: with what waits for the user", sized(logins.Run, logins.Default, logins.Short)},
 	{"receipts", "Receipts: on the wire, and folded", sized(receipts.Run, receipts.Default, receipts.Short)},
 	{"topology", "Topologies: one process, two gateways, three brokers", lengthy(topology.Run, topology.Default, topology.Short, topology.Long)},
+	{"failover", "Failover: what users see of a process that is killed", lengthy(failover.Run, failover.Default, failover.Short, failover.Long)},
 }
 
 // sized makes a measurement of one that has a size for either case.
