@@ -13,6 +13,7 @@ import (
 	"github.com/carillon-push/carillon/bench/report"
 	"github.com/carillon-push/carillon/bench/rest"
 	"github.com/carillon-push/carillon/bench/stalled"
+	"github.com/carillon-push/carillon/bench/takeover"
 	"github.com/carillon-push/carillon/bench/topology"
 )
 
@@ -43,6 +44,7 @@ var measurements = []measurement{
 	{"receipts", "Receipts: on the wire, and folded", sized(receipts.Run, receipts.Default, receipts.Short)},
 	{"topology", "Topologies: one process, two gateways, three brokers", lengthy(topology.Run, topology.Default, topology.Short, topology.Long)},
 	{"failover", "Failover: what users see of a process that is killed", lengthy(failover.Run, failover.Default, failover.Short, failover.Long)},
+	{"takeover", "Takeover: a matcher that is given a full shard", lengthy(takeover.Run, takeover.Default, takeover.Short, takeover.Long)},
 }
 
 // sized makes a measurement of one that has a size for either case.
