@@ -15,6 +15,7 @@ import (
 	"github.com/carillon-push/carillon/bench/stalled"
 	"github.com/carillon-push/carillon/bench/takeover"
 	"github.com/carillon-push/carillon/bench/topology"
+	"github.com/carillon-push/carillon/bench/traffic"
 )
 
 // measurement is one that can be asked for by name.
@@ -45,6 +46,7 @@ var measurements = []measurement{
 	{"topology", "Topologies: one process, two gateways, three brokers", lengthy(topology.Run, topology.Default, topology.Short, topology.Long)},
 	{"failover", "Failover: what users see of a process that is killed", lengthy(failover.Run, failover.Default, failover.Short, failover.Long)},
 	{"takeover", "Takeover: a matcher that is given a full shard", lengthy(takeover.Run, takeover.Default, takeover.Short, takeover.Long)},
+	{"traffic", "Traffic: what a push sends through the broker", lengthy(traffic.Run, traffic.Default, traffic.Short, traffic.Long)},
 }
 
 // sized makes a measurement of one that has a size for either case.

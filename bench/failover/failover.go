@@ -33,7 +33,7 @@ type Options struct {
 // Default measures for about two minutes.
 func Default() Options {
 	return Options{
-		Kills: 5, Stops: 5, GatewayStops: 1, Watchers: 20, Visitors: 10_000,
+		Kills: 5, Stops: 3, GatewayStops: 1, Watchers: 20, Visitors: 10_000,
 		PushEvery: 40 * time.Millisecond, VisitEvery: 50 * time.Millisecond, Broker: true,
 	}
 }
@@ -159,6 +159,9 @@ func (w *world) measure(ctx context.Context, all []*kind) error {
 const (
 	// patience bounds each step of a disturbance.
 	patience = 30 * time.Second
+	// stopTime is how long a process stands still at most, and gatewayStopTime a gateway: longer than its clients believe in it.
+	stopTime        = 5 * time.Second
+	gatewayStopTime = 15 * time.Second
 	// before and behind a disturbance this much more belongs to it.
 	margin = 300 * time.Millisecond
 )
@@ -178,7 +181,7 @@ func (w *world) disturb(ctx context.Context, k *kind, repeat int) error {
 	} else {
 		victim.Kill()
 	}
-	if err := w.flows(ctx, from.Add(margin)); err != nil {
+	if err := w.standing(ctx, k, from.Add(margin)); err != nil {
 		return err
 	}
 	if k.stop {
@@ -198,6 +201,23 @@ func (w *world) disturb(ctx context.Context, k *kind, repeat int) error {
 	k.visits = append(k.visits, w.visits.longest(from.Add(-w.o.VisitEvery), until).Seconds())
 	if k.role == fleet.Deliver {
 		return w.again(ctx)
+	}
+	return nil
+}
+
+// standing waits until what begins after a time comes through, or what stands still has done so for long enough.
+func (w *world) standing(ctx context.Context, k *kind, at time.Time) error {
+	if !k.stop {
+		return w.flows(ctx, at)
+	}
+	limit := stopTime
+	if k.role == fleet.Deliver {
+		limit = gatewayStopTime
+	}
+	within, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := w.flows(within, at); err != nil && !(errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil) {
+		return err
 	}
 	return nil
 }
@@ -243,6 +263,9 @@ func (k *kind) figure() report.Figure {
 		other, others = "pushes", k.pushes
 	}
 	note := fmt.Sprintf("the longest of %d: %s s; of %s %s s", len(values), report.Text(f.Values[len(f.Values)-1]), other, report.Text(report.Percentile(others, 100)))
+	if k.stop && k.role != fleet.Deliver {
+		note += fmt.Sprintf("; it goes on after %v at the latest", stopTime)
+	}
 	if k.note != "" {
 		note += "; " + k.note
 	}

@@ -31,7 +31,7 @@ type Options struct {
 
 // Default measures for about a minute.
 func Default() Options {
-	return Options{Sessions: 10_000, Pushes: 60, Changes: 8000, Idle: 3 * time.Second}
+	return Options{Sessions: 10_000, Pushes: 40, Changes: 6000, Idle: 3 * time.Second}
 }
 
 // Long measures more, for about three minutes.
