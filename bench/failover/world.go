@@ -88,12 +88,15 @@ func (w *world) begin(ctx context.Context) error {
 	for i := range tags {
 		tags[i] = map[string]any{"To_Account": watcher(i), "Tags": []string{watching}}
 	}
-	if err := w.f.REST[0].Call(ctx, "all_member_push/im_add_tag", map[string]any{"UserTags": tags}, nil); err != nil {
+	err := fleet.Try(ctx, func(ctx context.Context) error {
+		return w.f.REST[0].Call(ctx, "all_member_push/im_add_tag", map[string]any{"UserTags": tags}, nil)
+	})
+	if err != nil {
 		return err
 	}
 	m := client.NewMessage(client.Text(welcome))
 	m.LifeTime = 24 * 3600
-	if _, err := w.f.REST[0].Push(ctx, m); err != nil {
+	if err := fleet.Try(ctx, func(ctx context.Context) error { _, err := w.f.REST[0].Push(ctx, m); return err }); err != nil {
 		return err
 	}
 	w.running, w.stop = context.WithCancel(ctx)

@@ -330,7 +330,30 @@ func (f *Fleet) Metric(ctx context.Context, name string, labels ...string) (sum 
 
 // Import makes accounts.
 func (f *Fleet) Import(ctx context.Context, accounts []string) error {
-	return service.Import(ctx, f.REST[0], accounts)
+	return Try(ctx, func(ctx context.Context) error { return service.Import(ctx, f.REST[0], accounts) })
+}
+
+const (
+	tryWait  = 30 * time.Second
+	tryPause = 200 * time.Millisecond
+)
+
+// Try does something again until it succeeds, for a while: a cluster that has just begun may have other leaders in a moment.
+// It is for what can be done twice.
+func Try(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, tryWait)
+	defer cancel()
+	for {
+		err := do(ctx)
+		if err == nil {
+			return nil
+		}
+		select { // the pause wakes it, ctx ends it
+		case <-ctx.Done():
+			return err
+		case <-time.After(tryPause):
+		}
+	}
 }
 
 // Stop ends every process, waits for them, and removes their directory. Its error holds what must not be in a log.
