@@ -38,7 +38,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(out)
 	only := flags.String("only", "", "measure only these, separated by commas: "+strings.Join(names(), ", "))
-	short := flags.Bool("short", false, "measure at sizes that say nothing, to see that it works")
+	isShort := flags.Bool("short", false, "measure at sizes that say nothing, to see that it works")
+	isLong := flags.Bool("long", false, "measure longer where that says more: topology, failover, takeover, traffic")
 	dir := flags.String("out", "", "the directory to write "+report.JSONFile+" and "+report.MarkdownFile+" to; "+latest+" for a run of everything in full, else none")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -46,11 +47,20 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("%q is no flag", flags.Arg(0))
 	}
+	of := full
+	switch {
+	case *isShort && *isLong:
+		return errors.New("a run is -short or -long")
+	case *isShort:
+		of = short
+	case *isLong:
+		of = long
+	}
 	chosen, err := choose(*only)
 	if err != nil {
 		return err
 	}
-	if *dir == "" && !*short && *only == "" {
+	if *dir == "" && !*isShort && *only == "" {
 		*dir = latest
 	}
 	command := "go run ./bench" // where it writes to is nobody's business
@@ -63,7 +73,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	for _, m := range chosen {
 		fmt.Fprintf(out, "%s\n", m.title)
 		start := time.Now()
-		list, err := m.run(ctx, *short)
+		list, err := m.run(ctx, of)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}

@@ -28,12 +28,13 @@ type shard struct {
 	app   push.AppID
 	id    push.Shard
 	log   *slog.Logger
-	index *index.Index
+	index *index.Index    // since caught is closed; before, of the fold alone
 	at    broker.Progress // sequence in the shard's log up to which the index is folded
 	holes holes
 	snap  snapshot // of the goroutine that loads it and then writes them
 
 	// Of the fold alone.
+	build   *index.Builder // while a log is read of which there is no snapshot; then nil, and what it built is the index
 	batch   []index.Update
 	records []push.Record // backs the batch
 	caught  chan struct{} // closed when the log has been read
@@ -52,6 +53,7 @@ func newShard(m *Matcher, h *broker.Hold) *shard {
 // run folds the log from where the snapshot ends, and takes pushes once it has caught up: earlier it would only keep them
 // from a matcher that has.
 func (s *shard) run(ctx context.Context) error {
+	begin := time.Now()
 	folded := s.load(ctx)
 	s.at.Advance(folded)
 	g, ctx := errgroup.WithContext(ctx)
@@ -59,7 +61,8 @@ func (s *shard) run(ctx context.Context) error {
 		return s.m.b.Fold(ctx, broker.FoldConfig{
 			Stream: wire.UsersStream(s.app, s.id), Start: folded + 1, Handle: s.fold,
 			CaughtUp: func() {
-				s.log.Info("shard is ready", "users", s.index.Users(), "bytes", s.index.Bytes())
+				s.caughtUp()
+				s.log.Info("shard is ready", "users", s.index.Users(), "bytes", s.index.Bytes(), "snapshot", folded > 0, "took", time.Since(begin))
 				close(s.caught)
 			},
 		})
@@ -124,8 +127,19 @@ func (s *shard) gather(m *broker.Message) error {
 	return nil
 }
 
+// caughtUp ends the reading of the log's past.
+func (s *shard) caughtUp() {
+	if s.build != nil {
+		s.index, s.build = s.build.Index(), nil
+	}
+}
+
 func (s *shard) apply() {
-	s.index.ApplyBatch(s.batch)
+	if s.build != nil {
+		s.build.ApplyBatch(s.batch)
+	} else {
+		s.index.ApplyBatch(s.batch)
+	}
 	s.m.metrics.updates.Add(float64(len(s.batch)))
 	s.batch, s.records = s.batch[:0], s.records[:0]
 }

@@ -30,7 +30,7 @@ type snapshot struct {
 }
 
 // load makes the index from the shard's snapshot, and says up to where in the log it is folded. Without a snapshot that can
-// be used the index is empty and the place 0: the log has it all.
+// be used the place is 0, and the index will be built of the log, which has it all.
 func (s *shard) load(ctx context.Context) uint64 {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, loadWait)
@@ -51,7 +51,7 @@ func (s *shard) load(ctx context.Context) uint64 {
 	}
 	s.m.metrics.snapshots.WithLabelValues(result).Inc()
 	if err != nil {
-		s.snap, s.index = snapshot{}, index.New()
+		s.snap, s.build = snapshot{}, index.NewBuilder(s.m.b.Sharding().Width())
 		if result != resultAbsent && ctx.Err() == nil {
 			s.log.Warn("the snapshot of the index cannot be used; reading the whole log instead", "err", err)
 		}

@@ -54,7 +54,7 @@ func BenchmarkStart(b *testing.B) {
 	log := func() *shard {
 		s := newShard(m, &broker.Hold{App: app})
 		if err := br.Fold(b.Context(), broker.FoldConfig{
-			Stream: wire.UsersStream(app, 0), Start: s.load(b.Context()) + 1, StopWhenRead: true, Handle: s.fold,
+			Stream: wire.UsersStream(app, 0), Start: s.load(b.Context()) + 1, StopWhenRead: true, Handle: s.fold, CaughtUp: s.caughtUp,
 		}); err != nil {
 			b.Fatal(err)
 		}

@@ -18,8 +18,8 @@ type Candidate interface {
 
 // Server is a candidate that runs. Its methods are called one at a time.
 type Server interface {
-	// Addr is host:port, an IPv4 address, to which the client connects over TCP.
-	Addr() string
+	// Addrs are host:port, IPv4 addresses, to which the clients connect over TCP, in turns.
+	Addrs() []string
 	// Secure says that the clients speak TLS.
 	Secure() bool
 	// Path is the path and query that the i-th client asks a WebSocket for; empty for a plain connection.

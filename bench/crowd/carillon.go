@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/carillon-push/carillon/bench/service"
+	"github.com/carillon-push/carillon/pkg/client"
 	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
@@ -54,17 +55,19 @@ func (c carillon) Start(ctx context.Context, message []byte) (server Server, err
 		}
 		flags = []string{"--sessions.tls_cert", cert, "--sessions.tls_key", key}
 	}
-	if s.Process, err = service.Start(ctx, flags...); err != nil {
+	p, err := service.Start(ctx, flags...)
+	if err != nil {
 		return nil, err
 	}
+	s.running, s.rest, s.gateways = p, p.REST, []string{p.Sessions}
 	return s, s.prepare(ctx, c.sessions)
 }
 
 // Stop ends the service. Its certificate stands until then, since it is looked at again and again.
 func (s *served) Stop() error {
 	var err error
-	if s.Process != nil {
-		err = s.Process.Stop()
+	if s.running != nil {
+		err = s.running.Stop()
 	}
 	if s.certificates != "" {
 		err = errors.Join(err, os.RemoveAll(s.certificates))
@@ -72,10 +75,21 @@ func (s *served) Stop() error {
 	return err
 }
 
+// running is a service, in one process or in several.
+type running interface {
+	Import(ctx context.Context, accounts []string) error
+	Metric(ctx context.Context, name string, labels ...string) (float64, error)
+	CPU() (time.Duration, error)
+	RSS() (int64, error)
+	Stop() error
+}
+
 // served is a service that runs.
 type served struct {
-	*service.Process
-	message []byte
+	running
+	rest     *client.REST
+	gateways []string
+	message  []byte
 	// certificates is the directory of the one that sessions over TLS are served with; empty for plain ones.
 	certificates string
 	paths        []string
@@ -97,7 +111,7 @@ func (s *served) prepare(ctx context.Context, sessions int) error {
 	return s.Import(ctx, accounts)
 }
 
-func (s *served) Addr() string { return s.Sessions }
+func (s *served) Addrs() []string { return s.gateways }
 
 func (s *served) Secure() bool { return s.certificates != "" }
 
@@ -136,7 +150,7 @@ func (s *served) Round(ctx context.Context, pushes int) error {
 		s.pushed++
 		random := s.pushed
 		g.Go(func() error {
-			id, err := s.REST.Push(ctx, map[string]any{"MsgRandom": random, "MsgBody": []any{map[string]any{
+			id, err := s.rest.Push(ctx, map[string]any{"MsgRandom": random, "MsgBody": []any{map[string]any{
 				"MsgType": "TIMCustomElem", "MsgContent": map[string]any{"Data": ""},
 				"message": json.RawMessage(s.message),
 			}}})
@@ -172,7 +186,7 @@ func (s *served) Taken(ctx context.Context) (int, error) {
 	return int(n), err
 }
 
-func (s *served) CPU(context.Context) (time.Duration, error) { return s.Process.CPU() }
+func (s *served) CPU(context.Context) (time.Duration, error) { return s.running.CPU() }
 
 // Settle makes the collector run twice, by asking for metrics, and waits until the process gives nothing more back. What
 // the collector keeps free for what is to come is in the result, as it is in production.

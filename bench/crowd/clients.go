@@ -20,7 +20,7 @@ const (
 
 // plan of the clients: where to connect, what each connection asks for, and what it then says.
 type plan struct {
-	Addr     string   `json:"addr"`
+	Addrs    []string `json:"addrs"` // taken in turns
 	Paths    []string `json:"paths"`
 	Greeting []byte   `json:"greeting,omitempty"`
 	// Secure says that they speak TLS.

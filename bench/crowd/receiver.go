@@ -35,8 +35,7 @@ var (
 // receiver is the clients' process: one thread, one buffer, all connections.
 type receiver struct {
 	epoll    int
-	to       *unix.SockaddrInet4
-	host     string
+	to       []place // taken in turns
 	paths    []string
 	stalled  int
 	greeting []byte // a frame, or nil
@@ -51,6 +50,12 @@ type receiver struct {
 	expected   int
 	timed      bool
 	times      []byte // of the marks of a timed round, as they are answered
+}
+
+// place is where to connect.
+type place struct {
+	host string
+	addr *unix.SockaddrInet4
 }
 
 // handshake is a connection that does not stand yet.
@@ -113,16 +118,21 @@ func newReceiver() (*receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, err := netip.ParseAddrPort(p.Addr)
-	if err != nil || !at.Addr().Is4() {
-		return nil, fmt.Errorf("%s is not an IPv4 address and port: %w", p.Addr, err)
-	}
 	r := &receiver{
-		to:   &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())},
-		host: p.Addr, paths: p.Paths, stalled: p.Stalled,
+		paths: p.Paths, stalled: p.Stalled,
 		begun: map[int]handshake{},
 		buf:   make([]byte, 256<<10),
 		times: make([]byte, 0, 8*len(p.Paths)),
+	}
+	for _, host := range p.Addrs {
+		at, err := netip.ParseAddrPort(host)
+		if err != nil || !at.Addr().Is4() {
+			return nil, fmt.Errorf("%s is not an IPv4 address and port: %w", host, err)
+		}
+		r.to = append(r.to, place{host, &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}})
+	}
+	if len(r.to) == 0 {
+		return nil, errors.New("the plan says not where to connect")
 	}
 	if len(p.Greeting) > 0 {
 		r.greeting = masked(p.Greeting)
@@ -193,13 +203,14 @@ func (r *receiver) open(path string) error {
 	if err := errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1), unix.Bind(fd, from)); err != nil {
 		return fmt.Errorf("setting up a socket: %w", err)
 	}
-	if err := unix.Connect(fd, r.to); err != nil {
-		return fmt.Errorf("connecting to %s: %w", r.host, err)
+	to := r.to[r.opened%len(r.to)]
+	if err := unix.Connect(fd, to.addr); err != nil {
+		return fmt.Errorf("connecting to %s: %w", to.host, err)
 	}
 	r.opened++
 	if path != "" {
 		r.begun[fd] = handshake{stalled: stalled}
-		if err := write(fd, upgrade(r.host, path)); err != nil {
+		if err := write(fd, upgrade(to.host, path)); err != nil {
 			return fmt.Errorf("sending a handshake: %w", err)
 		}
 	}

@@ -75,7 +75,7 @@ func receiveSecure() error {
 		return g.Wait()
 	}
 	err = all(func(i int) error {
-		c, err := openSecure(p.Addr, p.Paths[i])
+		c, err := openSecure(p.Addrs[i%len(p.Addrs)], p.Paths[i])
 		conns[i] = c
 		return err
 	})

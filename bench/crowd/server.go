@@ -82,7 +82,7 @@ func (s *remote) ask(ctx context.Context, q request) (a reply, err error) {
 	return a, nil
 }
 
-func (s *remote) Addr() string     { return s.began.Addr }
+func (s *remote) Addrs() []string  { return []string{s.began.Addr} }
 func (*remote) Secure() bool       { return false }
 func (s *remote) Path(int) string  { return s.began.Path }
 func (s *remote) Greeting() []byte { return s.began.Greeting }

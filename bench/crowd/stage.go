@@ -64,7 +64,7 @@ func (s *Stage) resident(ctx context.Context, n int) (int64, error) {
 func (s *Stage) Connect(ctx context.Context, n, stalled int) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	p := plan{Addr: s.Server.Addr(), Paths: make([]string, n), Greeting: s.Server.Greeting(), Secure: s.Server.Secure(), Stalled: stalled}
+	p := plan{Addrs: s.Server.Addrs(), Paths: make([]string, n), Greeting: s.Server.Greeting(), Secure: s.Server.Secure(), Stalled: stalled}
 	for i := range p.Paths {
 		p.Paths[i] = s.Server.Path(i)
 	}
@@ -120,12 +120,18 @@ func (s *Stage) Rounds(ctx context.Context, n, pushes int) (cpu time.Duration, t
 // Arrivals is a round of one push, and returns how long after its acceptance, which is the end of Server.Round, it came
 // to each session that reads. A client that was faster than the answer to the call has 0.
 func (s *Stage) Arrivals(ctx context.Context) ([]time.Duration, error) {
-	_, accepted, times, err := s.round(ctx, orderTimed, 1)
+	_, arrived, err := s.Push(ctx)
+	return arrived, err
+}
+
+// Push is Arrivals, and says how long the acceptance took.
+func (s *Stage) Push(ctx context.Context) (acceptance time.Duration, arrived []time.Duration, err error) {
+	began, accepted, times, err := s.round(ctx, orderTimed, 1)
 	took := make([]time.Duration, len(times))
 	for i, t := range times {
 		took[i] = max(0, t.Sub(accepted))
 	}
-	return took, err
+	return accepted.Sub(began), took, err
 }
 
 // receiptTime is what a receipt is given at least before the next, so that a server which takes 100,000 a second finds one

@@ -122,7 +122,7 @@ func repeat(ctx context.Context, o Options, ours, theirs []outcome) (err error) 
 		for j := range paths {
 			paths[j] = server.Path(j)
 		}
-		at = visitor{addr: server.Addr(), greeting: crowd.Wanting(kept), want: kept}
+		at = visitor{addr: server.Addrs()[0], greeting: crowd.Wanting(kept), want: kept}
 		cpu = func() (time.Duration, error) { return server.CPU(ctx) }
 		if err := theirs[i].measure(ctx, o.Together, paths, at, cpu); err != nil {
 			return fmt.Errorf("connect to centrifuge with %d messages: %w", kept, err)

@@ -30,6 +30,10 @@ func (p population) record(u uint32) *push.Record {
 	return rec
 }
 
+// Record is that of one user of the population: 1 to 100 tags, about ten on average, and a value in each slot, always the
+// same.
+func Record(u uint32) *push.Record { return population{}.record(u) }
+
 // someone is the record of a random user.
 func (p population) someone(r *rand.Rand) *push.Record { return p.record(r.Uint32N(uint32(p.users))) }
 

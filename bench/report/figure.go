@@ -129,7 +129,11 @@ func round(v float64) float64 {
 	if v == 0 || math.IsInf(v, 0) || math.IsNaN(v) {
 		return v
 	}
-	unit := math.Pow(10, 3-math.Floor(math.Log10(math.Abs(v))))
+	digits := 3 - math.Floor(math.Log10(math.Abs(v)))
+	if unit := math.Pow(10, -digits); digits < 0 { // a fraction's powers of ten are not exact
+		return math.Round(v/unit) * unit
+	}
+	unit := math.Pow(10, digits)
 	return math.Round(v*unit) / unit
 }
 

@@ -3,7 +3,6 @@
 package service
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -16,7 +15,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -29,12 +27,28 @@ import (
 	"github.com/carillon-push/carillon/pkg/usersig"
 )
 
-// The app that a Process has.
+// The app that a Process has, and who calls for it.
 const (
 	App   push.AppID = 1400000001
-	admin            = "administrator"
-	key              = "a key for measurements only"
+	Admin            = "administrator"
+	Key              = "a key for measurements only"
 )
+
+// Apps are the service's apps, as its configuration has them: without quotas, which would be what is measured.
+func Apps() any {
+	return []map[string]any{{
+		"sdkappid": App, "key": Key, "admins": []string{Admin},
+		"push_interval": "0s", "push_per_day": 0, "calls_per_second": 1_000_000,
+	}}
+}
+
+// Caller calls a service as its admin, over connections that stay open.
+func Caller(url string) *client.REST {
+	return &client.REST{
+		URL: url, App: App, Admin: Admin, Key: Key,
+		HTTP: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}},
+	}
+}
 
 // command is the package of the binary.
 const command = "github.com/carillon-push/carillon/cmd/carillon"
@@ -46,6 +60,7 @@ const (
 
 // Process is a running service.
 type Process struct {
+	Observed
 	// REST calls it as its admin. Concurrent callers share connections that stay open.
 	REST *client.REST
 	// Sessions is host:port of the users' sessions.
@@ -56,8 +71,8 @@ type Process struct {
 	output output
 }
 
-// binary is built once for all.
-var binary = sync.OnceValues(func() ([]byte, error) {
+// Binary is the service's, which is built once for all.
+var Binary = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "carillon-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the service's binary: %w", err)
@@ -73,7 +88,7 @@ var binary = sync.OnceValues(func() ([]byte, error) {
 // Start builds the service if that was not done yet, starts it with some more flags, and returns when it is ready. It ends
 // with Stop or the context.
 func Start(ctx context.Context, flags ...string) (p *Process, err error) {
-	built, err := binary()
+	built, err := Binary()
 	if err != nil {
 		return nil, err
 	}
@@ -92,10 +107,7 @@ func (p *Process) start(ctx context.Context, built []byte, flags []string) error
 	if err := os.WriteFile(path, built, 0o700); err != nil {
 		return fmt.Errorf("write the service's binary: %w", err)
 	}
-	apps, err := json.Marshal([]map[string]any{{
-		"sdkappid": App, "key": key, "admins": []string{admin},
-		"push_interval": "0s", "push_per_day": 0, "calls_per_second": 1_000_000,
-	}})
+	apps, err := json.Marshal(Apps())
 	if err != nil {
 		return fmt.Errorf("configure the service: %w", err)
 	}
@@ -119,10 +131,8 @@ func (p *Process) start(ctx context.Context, built []byte, flags []string) error
 		return fmt.Errorf("the service was not ready after %v and said: %s", startWait, p.output.text())
 	}
 	p.Sessions = p.output.sessions
-	p.REST = &client.REST{
-		URL: p.output.rest, App: App, Admin: admin, Key: key,
-		HTTP: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}},
-	}
+	p.REST = Caller(p.output.rest)
+	p.Observed = Observed{p.cmd.Process.Pid, p.output.rest}
 	return nil
 }
 
@@ -177,74 +187,20 @@ func (p *Process) Stop() error {
 	return errors.Join(err, os.RemoveAll(p.dir))
 }
 
-// CPU is what the process has used so far, user and system.
-func (p *Process) CPU() (time.Duration, error) {
-	// The clock of a process: its number's complement, and 2 for all of its threads' time (clock_getcpuclockid).
-	var t unix.Timespec
-	if err := unix.ClockGettime(int32(^p.cmd.Process.Pid)<<3|2, &t); err != nil {
-		return 0, fmt.Errorf("read the service's CPU time: %w", err)
-	}
-	return time.Duration(t.Nano()), nil
-}
-
-// RSS is the process's resident memory in bytes. A collector's slack is in it.
-func (p *Process) RSS() (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.cmd.Process.Pid))
+// Sign is a user's signature.
+func Sign(account string) (string, error) {
+	sig, err := usersig.Sign(Key, App, account, time.Now(), time.Hour, nil)
 	if err != nil {
-		return 0, fmt.Errorf("read the service's resident memory: %w", err)
+		return "", fmt.Errorf("sign for %s: %w", account, err)
 	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "Rss:" {
-			kb, err := strconv.ParseInt(f[1], 10, 64)
-			return kb << 10, err
-		}
-	}
-	return 0, errors.New("the kernel does not tell the service's resident memory")
-}
-
-// Metric reads one metric, summed over its labels.
-func (p *Process) Metric(ctx context.Context, name string) (float64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.REST.URL+"/metrics", nil)
-	if err != nil {
-		return 0, fmt.Errorf("read the metric %s: %w", name, err)
-	}
-	resp, err := p.REST.HTTP.Do(req)
-	if err != nil {
-		return 0, fmt.Errorf("read the metric %s: %w", name, err)
-	}
-	defer resp.Body.Close()
-	sum, found := 0.0, false
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		line := lines.Text()
-		at := strings.LastIndexByte(line, ' ')
-		if at < 0 {
-			continue
-		}
-		series, value := line[:at], line[at+1:]
-		if metric, _, _ := strings.Cut(series, "{"); metric != name {
-			continue
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read the metric %s: %w", name, err)
-		}
-		sum, found = sum+v, true
-	}
-	if err := lines.Err(); err != nil {
-		return 0, fmt.Errorf("read the metric %s: %w", name, err)
-	}
-	if !found {
-		return 0, fmt.Errorf("read the metric %s: the service does not have it", name)
-	}
-	return sum, nil
+	return sig, nil
 }
 
 // SessionPath is the path and query by which a user of the app logs in.
 func SessionPath(account string) (string, error) {
-	sig, err := usersig.Sign(key, App, account, time.Now(), time.Hour, nil)
+	sig, err := Sign(account)
 	if err != nil {
-		return "", fmt.Errorf("sign for %s: %w", account, err)
+		return "", err
 	}
 	q := url.Values{"sdkappid": {App.String()}, "identifier": {account}, "usersig": {sig}}
 	return "/v1/session?" + q.Encode(), nil
@@ -257,11 +213,16 @@ const (
 
 // Import makes accounts.
 func (p *Process) Import(ctx context.Context, accounts []string) error {
+	return Import(ctx, p.REST, accounts)
+}
+
+// Import makes accounts.
+func Import(ctx context.Context, rest *client.REST, accounts []string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(importers)
 	for some := range slices.Chunk(accounts, together) {
 		g.Go(func() error {
-			if err := p.REST.Call(ctx, "im_open_login_svc/multiaccount_import", map[string]any{"Accounts": some}, nil); err != nil {
+			if err := rest.Call(ctx, "im_open_login_svc/multiaccount_import", map[string]any{"Accounts": some}, nil); err != nil {
 				return fmt.Errorf("import accounts: %w", err)
 			}
 			return nil

@@ -124,7 +124,7 @@ func as(ctx context.Context, s crowd.Server, sessions int, stalled bool) error {
 		return fmt.Errorf("see that nobody was closed: %w", err)
 	}
 	service, ok := s.(interface {
-		Metric(ctx context.Context, name string) (float64, error)
+		Metric(ctx context.Context, name string, labels ...string) (float64, error)
 	})
 	if !ok {
 		return errors.New("the service has no metrics")

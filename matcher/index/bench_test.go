@@ -94,6 +94,31 @@ func BenchmarkFold(b *testing.B) {
 	b.ReportMetric(float64(s.Terms()), "terms")
 }
 
+// BenchmarkBuild is the same by a Builder.
+func BenchmarkBuild(b *testing.B) {
+	for b.Loop() {
+		x := NewBuilder(1 << 20)
+		batch := make([]Update, 0, 64)
+		var took time.Duration
+		for u := range uint32(benchUsers) {
+			batch = append(batch, Update{u, benchRecord(u)})
+			if len(batch) == cap(batch) || u == benchUsers-1 {
+				t := time.Now()
+				x.ApplyBatch(batch)
+				took += time.Since(t)
+				batch = batch[:0]
+			}
+		}
+		t := time.Now()
+		users := x.Index().Users()
+		took += time.Since(t)
+		if users != benchUsers {
+			b.Fatal(users)
+		}
+		b.ReportMetric(benchUsers/took.Seconds(), "users/s")
+	}
+}
+
 type form struct {
 	name string
 	draw func(r *rand.Rand) predicate.Node

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func written(t interface{ Fatal(...any) }, x *Index) []byte {
 	return b.Bytes()
 }
 
-// An index read from a file, on which the rest of the log is folded, is the one that the whole log gives, wherever in the
+// An index that was built or folded, and one read from its file, on which the rest of the log is folded, is the one that the whole log gives, wherever in the
 // log the file was written and even when a part of what it holds is folded again.
 func TestFileAndTailAgainstTheLog(t *testing.T) {
 	t.Parallel()
@@ -59,10 +60,25 @@ func TestFileAndTailAgainstTheLog(t *testing.T) {
 		from := rapid.IntRange(0, at).Draw(t, "folded again from")
 
 		x, o := New(), oracle{}
+		if rapid.Bool().Draw(t, "built") {
+			b, size := NewBuilder(fileWidth), rapid.IntRange(1, 70).Draw(t, "batch")
+			for some := range slices.Chunk(log[:at], size) {
+				var batch []Update
+				for _, c := range some {
+					batch = append(batch, Update{c.u, c.rec})
+				}
+				b.ApplyBatch(batch)
+			}
+			x = b.Index()
+		} else {
+			for _, c := range log[:at] {
+				x.Apply(c.u, c.rec)
+			}
+		}
 		for _, c := range log[:at] {
-			x.Apply(c.u, c.rec)
 			o.apply(c.u, c.rec)
 		}
+		checkInvariants(t, x, o)
 		file := written(t, x)
 		y, err := Read(bytes.NewReader(file), fileWidth)
 		if err != nil {
@@ -88,6 +104,14 @@ func TestFileAndTailAgainstTheLog(t *testing.T) {
 		}
 		for _, n := range nodes {
 			checkAgainst(t, y, o, n)
+		}
+		// And x, which was not read again.
+		for _, c := range log[from:] {
+			x.Apply(c.u, c.rec)
+		}
+		checkInvariants(t, x, o)
+		for _, n := range nodes {
+			checkAgainst(t, x, o, n)
 		}
 	})
 }

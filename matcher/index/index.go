@@ -11,6 +11,9 @@
 // each user's own terms as ids, which is what an update compares the new record with, so that it touches only the
 // postings that differ.
 //
+// The forward store is all of it that a log's past needs: a Builder keeps nothing else while it folds, and makes the inverted
+// side at the end, as Read does of a file.
+//
 // # Concurrency
 //
 // Writers take turns; readers run beside one another and see a batch whole or not at all. Copying an arena to get rid of
@@ -124,6 +127,10 @@ func (x *Index) lookup(rec *push.Record) {
 			x.new = append(x.new, x.intern(x.hashes[len(rec.Tags)+slot], kind(slot), value))
 		}
 	}
+	x.sortNew()
+}
+
+func (x *Index) sortNew() {
 	slices.Sort(x.new)
 	x.new = slices.Compact(x.new)
 }

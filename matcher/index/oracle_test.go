@@ -71,7 +71,7 @@ func checkInvariants(t interface{ Fatalf(string, ...any) }, x *Index, o oracle) 
 	}
 	entries := 0
 	for _, e := range x.terms.table {
-		if e != 0 {
+		if e.id != 0 {
 			entries++
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"unsafe"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -37,7 +36,7 @@ func Read(r io.Reader, width uint32) (*Index, error) {
 	} else if head[last] != fileHead[last] {
 		return nil, fmt.Errorf("%w: %d, want %d", ErrVersion, head[last], fileHead[last])
 	}
-	f := &file{r: r, width: width, half: (width/2 + 63) &^ 63, x: New()}
+	f := &file{r: r, derivation: newDerivation(New(), width)}
 	if err := f.read(); err != nil {
 		return nil, err
 	}
@@ -55,13 +54,10 @@ func broken(what string, err error) error {
 
 // file is an index that is being read.
 type file struct {
+	derivation
 	r     io.Reader
-	width uint32
-	x     *Index
 	buf   []byte
 	users roaring.IntPeekable // who is next
-	half  uint32              // the first user of the second half: a multiple of 64
-	n     [2][]uint32         // postings of each half, by term
 }
 
 // block reads one, and gives what it holds.
@@ -143,11 +139,10 @@ func (f *file) terms(b []byte) error {
 			return fmt.Errorf("%w: a term's name", ErrCorrupt)
 		}
 		stored := b[:head+int(n)]
-		name := stored[head:]
 		b = b[len(stored):]
 		off := d.names.alloc(len(stored))
 		copy(d.names.run(off, len(stored)), stored)
-		d.all = append(d.all, term{name: off, hash: d.hash(k, unsafe.String(unsafe.SliceData(name), len(name))), kind: k})
+		d.all = append(d.all, term{name: off, kind: k})
 	}
 	return nil
 }
@@ -162,9 +157,7 @@ func (f *file) all(b []byte) error {
 		return err
 	}
 	f.x.all, f.users = users, users.Iterator()
-	for i := range f.n {
-		f.n[i] = make([]uint32, len(f.x.terms.all))
-	}
+	f.room()
 	return nil
 }
 
@@ -174,17 +167,19 @@ func (d *terms) build() error {
 	for len(d.all)-len(d.freed) > size/5*4 {
 		size *= 2
 	}
-	d.table = make([]uint32, size)
+	d.table = make([]slot, size)
 	for id := range d.all {
 		t := &d.all[id]
 		if t.kind == noTerm {
 			continue
 		}
 		name := d.name(uint32(id))
-		if _, twice := d.find(t.hash, t.kind, unsafe.String(unsafe.SliceData(name), len(name))); twice {
+		text := unsafe.String(unsafe.SliceData(name), len(name))
+		h := d.hash(t.kind, text)
+		if _, twice := d.find(h, t.kind, text); twice {
 			return fmt.Errorf("%w: a term stands there twice", ErrCorrupt)
 		}
-		d.place(uint32(id))
+		d.place(h, uint32(id))
 	}
 	return nil
 }
@@ -251,109 +246,4 @@ func (f *file) end(b []byte) error {
 		return fmt.Errorf("read the end of an index: %w", err)
 	}
 	return nil
-}
-
-// target is where a term's next ordinal goes. The pass over all postings touches one of them for each, wherever in memory
-// that is: so they are short, and hold all that the pass must know.
-type target struct {
-	at   uint32 // in the arena of lists, or among the ordinals of the bitmaps
-	kind kind
-	form uint8 // 0: one ordinal, 1: a list, 2: a bitmap
-}
-
-// derive makes the postings from the forward store, by counting sort: users come in their order, and so each term's do. The
-// two halves of the users go beside one another, as what they write is apart.
-func (f *file) derive() {
-	p, all := &f.x.postings, f.x.terms.all
-	targets := [2][]target{make([]target, len(all)), make([]target, len(all))}
-	long := uint32(0)
-	var ends []uint32 // by number of the bitmap
-	for id, first := range f.n[0] {
-		n, to := first+f.n[1][id], target{}
-		switch t := &all[id]; {
-		case t.kind == noTerm:
-			*t = term{}
-		case n == 1:
-			t.n, to = 1, target{0, t.kind, 0}
-		case n <= maxList:
-			t.at, t.n = p.lists.alloc(int(n)), uint16(n)
-			to = target{t.at, t.kind, 1}
-		default:
-			t.at, t.n = uint32(len(ends)), isBig
-			to = target{long, t.kind, 2}
-			long += n
-			ends = append(ends, long)
-		}
-		targets[0][id] = to
-		to.at += first
-		targets[1][id] = to
-	}
-	ordinals := make([]uint32, long)
-	var has [push.AttrSlots][]uint64
-	for i := range has {
-		has[i] = make([]uint64, (f.width+63)/64)
-	}
-	both(func(half int) {
-		it := f.x.all.Iterator()
-		if half == 1 {
-			it.AdvanceIfNeeded(f.half)
-		}
-		for it.HasNext() && (half == 1 || it.PeekNext() < f.half) {
-			f.place(it.Next(), targets[half], ordinals, &has)
-		}
-	})
-	for i := range has {
-		f.x.has[i] = roaring.FromDense(has[i], true)
-	}
-	p.bigs = make([]big, len(ends))
-	both(func(half int) {
-		for i := half; i < len(ends); i += 2 {
-			start := uint32(0)
-			if i > 0 {
-				start = ends[i-1]
-			}
-			bits := roaring.New()
-			bits.AddMany(ordinals[start:ends[i]])
-			p.bigs[i] = big{bits: bits, n: ends[i] - start}
-		}
-	})
-}
-
-// both does two halves of some work beside one another.
-func both(do func(half int)) {
-	var wg sync.WaitGroup
-	wg.Go(func() { do(0) })
-	do(1)
-	wg.Wait()
-}
-
-// place puts a user among the postings of its terms.
-func (f *file) place(u uint32, targets []target, ordinals []uint32, has *[push.AttrSlots][]uint64) {
-	at := f.x.forward.at(u)
-	if at == 0 {
-		return
-	}
-	_, body := f.x.forward.whole(at - 1)
-	for id := uint32(0); len(body) > 0; {
-		d, k := uint64(body[0]), 1
-		if d >= 0x80 {
-			d, k = binary.Uvarint(body)
-		}
-		body = body[k:]
-		id += uint32(d)
-		to := &targets[id]
-		if to.kind != tagKind {
-			has[to.kind][u>>6] |= 1 << (u & 63)
-		}
-		switch to.form {
-		case 0:
-			f.x.terms.all[id].at = u
-		case 1:
-			f.x.postings.lists.chunks[to.at>>chunkBits][to.at&(chunkLen-1)] = u
-			to.at++
-		case 2:
-			ordinals[to.at] = u
-			to.at++
-		}
-	}
 }

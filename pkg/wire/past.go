@@ -58,7 +58,7 @@ type Version struct {
 // DecodeVersion reads a record with its past. Seq, at and before are its message's sequence, time and HeaderBefore, of
 // which the last tells what the layout of earlier builds does not.
 func DecodeVersion(b []byte, seq uint64, at time.Time, before string) (Version, error) {
-	r := reader{b: b}
+	r := newTextReader(b)
 	v := Version{Seq: seq, At: time.UnixMilli(at.UnixMilli()).UTC()}
 	var past []byte
 	var alone bool

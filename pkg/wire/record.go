@@ -51,7 +51,7 @@ func AppendRecordAfter(b []byte, r *push.Record, past *Past) []byte {
 
 // DecodeRecord reads a record without its past, over which it steps: whoever folds a log pays nothing for it.
 func DecodeRecord(b []byte) (push.Record, error) {
-	r := reader{b: b}
+	r := newTextReader(b)
 	rec, _, _ := r.record()
 	if err := r.end(); err != nil {
 		return push.Record{}, fmt.Errorf("user record: %w", err)
@@ -60,7 +60,7 @@ func DecodeRecord(b []byte) (push.Record, error) {
 }
 
 // record takes a record. Its past is not looked into; alone says that it is of a version that has none.
-func (r *reader) record() (rec push.Record, past []byte, alone bool) {
+func (r *textReader) record() (rec push.Record, past []byte, alone bool) {
 	if alone = len(r.b) > 0 && r.b[0] == recordAlone; alone {
 		r.b = r.b[1:]
 	} else {
@@ -71,7 +71,7 @@ func (r *reader) record() (rec push.Record, past []byte, alone bool) {
 	if flags&^recordDeleted != 0 {
 		r.fail("flags")
 	}
-	rec.Account = string(r.bytes("account", push.MaxAccountLen))
+	rec.Account = r.text("account", push.MaxAccountLen)
 	n := r.uvarint("tags")
 	if n > push.MaxTags {
 		r.fail("tags")
@@ -81,7 +81,7 @@ func (r *reader) record() (rec push.Record, past []byte, alone bool) {
 		rec.Tags = make([]string, 0, n)
 	}
 	for range n {
-		t := string(r.bytes("tag", push.MaxTagLen))
+		t := r.text("tag", push.MaxTagLen)
 		if t == "" || len(rec.Tags) > 0 && rec.Tags[len(rec.Tags)-1] >= t {
 			r.fail("tags are not ascending")
 		}
@@ -93,7 +93,7 @@ func (r *reader) record() (rec push.Record, past []byte, alone bool) {
 	}
 	for i := range rec.Attrs {
 		if mask&(1<<i) != 0 {
-			if rec.Attrs[i] = string(r.bytes("value", push.MaxAttrLen)); rec.Attrs[i] == "" {
+			if rec.Attrs[i] = r.text("value", push.MaxAttrLen); rec.Attrs[i] == "" {
 				r.fail("an empty value")
 			}
 		}

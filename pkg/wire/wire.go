@@ -99,6 +99,24 @@ func (r *reader) bytes(what string, limit int) []byte {
 	return v
 }
 
+// textReader is a reader of a layout that holds many strings.
+type textReader struct {
+	reader
+	all string // the input: one copy, of which every string is a part
+}
+
+func newTextReader(b []byte) textReader { return textReader{reader{b: b}, string(b)} }
+
+// text is bytes as a string, which is a part of all.
+func (r *textReader) text(what string, limit int) string {
+	v := r.bytes(what, limit)
+	end := len(r.all) - len(r.b)
+	if len(v) == 0 { // at the end of the input, or after a fault
+		return ""
+	}
+	return r.all[end-len(v) : end]
+}
+
 // end checks that nothing is left over.
 func (r *reader) end() error {
 	if r.err == nil && len(r.b) > 0 {
