@@ -14,6 +14,7 @@ import (
 	"github.com/carillon-push/carillon/deliver/socket"
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -41,6 +42,7 @@ type dispatcher struct {
 	fresh   []target // what has come
 	merged  []target // list's next content
 	revoked uint64   // the pushes of batch that are not sent on
+	traced  uint64   // those whose way is recorded
 }
 
 // audience is a live push and the shard whose it is.
@@ -56,6 +58,9 @@ type live struct {
 	seq   push.Seq
 	push  *known          // nil: it is not sent
 	users *roaring.Bitmap // who of the audience is connected here, and then who of them was sent the push
+
+	span     tracing.Span // from when it was heard to the last write
+	sessions int          // that it was written to, counted when the span is recorded
 }
 
 // target is a session and which pushes of a batch it gets.
@@ -152,7 +157,8 @@ func (x *dispatcher) read(m *broker.Message) (*shard, live) {
 		x.d.log.Error("an audience cannot be read and is left out", "subject", m.Subject, "err", err)
 		return nil, live{}
 	}
-	return s, live{place: m.Seq, at: m.Time, seq: place.Seq, users: users}
+	span := x.d.cfg.Tracer.Process(m.Header, "dispatch", wire.AudiencesStream, place)
+	return s, live{place: m.Seq, at: m.Time, seq: place.Seq, users: users, span: span}
 }
 
 // shard dispatches what waits for one shard, and what comes for it meanwhile.
@@ -161,6 +167,7 @@ func (x *dispatcher) shard(ctx context.Context, s *shard) error {
 		clear(x.batch)
 		clear(x.list)
 		x.batch, x.list, x.revoked = x.batch[:0], x.list[:0], 0
+		x.traced = 0
 	}()
 	at := 0
 	for {
@@ -181,6 +188,10 @@ func (x *dispatcher) shard(ctx context.Context, s *shard) error {
 			x.d.metrics.latency.Observe(time.Since(l.push.at).Seconds())
 			s.sent(l.push, l.users)
 		}
+		if l := &x.batch[i]; l.span.Recording() {
+			l.span.Int("sessions", l.sessions)
+			l.span.End(nil)
+		}
 	}
 	return nil
 }
@@ -191,6 +202,10 @@ func (x *dispatcher) join(ctx context.Context, s *shard, had, at int) error {
 	x.fresh = s.audiences(x.batch[had:], x.fresh[:0])
 	for i := range x.batch[had:] {
 		l := &x.batch[had+i]
+		if l.span.Recording() {
+			x.traced |= 1 << (had + i)
+			x.d.traces.dispatched(s, l.seq, l.span) // before anybody can acknowledge it
+		}
 		if l.users.IsEmpty() {
 			continue
 		}
@@ -325,6 +340,9 @@ func (x *dispatcher) send(list []target) (n int) {
 			case err == nil:
 				got |= mask
 				sent += bits.OnesCount64(mask)
+				for m := mask & x.traced; m != 0; m &= m - 1 {
+					x.batch[bits.TrailingZeros64(m)].sessions++
+				}
 			case errors.Is(err, socket.ErrTooSlow):
 				slow++
 			}

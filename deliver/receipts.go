@@ -11,6 +11,7 @@ import (
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -208,7 +209,9 @@ func (d *Deliver) write(ctx context.Context, s *shard) (last uint64, failed []pu
 		}
 		switch {
 		case err == nil:
-			outs = append(outs, outgoing{seq, m})
+			span := d.traces.receipts(s, seq, r)
+			m.Header = span.Inject(m.Header)
+			outs = append(outs, outgoing{seq, m, span})
 		case errors.Is(err, errNotItsPush):
 			err = nil
 			d.metrics.acksDropped.WithLabelValues(dropUnknown).Inc()
@@ -223,6 +226,9 @@ func (d *Deliver) write(ctx context.Context, s *shard) (last uint64, failed []pu
 			msgs[i] = o.Message
 		}
 		places, werr := d.b.Write(wire.ReceiptsStream, msgs...)
+		for _, o := range outs[:n] {
+			o.span.End(werr)
+		}
 		if werr != nil {
 			for _, o := range outs {
 				failed = append(failed, o.seq)
@@ -238,6 +244,7 @@ func (d *Deliver) write(ctx context.Context, s *shard) (last uint64, failed []pu
 type outgoing struct {
 	seq push.Seq
 	broker.Message
+	span tracing.Span // of the first receipts of a push whose way is recorded
 }
 
 // errNotItsPush is for receipts of pushes that the app never made: a client may acknowledge anything.

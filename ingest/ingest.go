@@ -123,6 +123,7 @@ type call struct {
 
 // run checks a request in the contract's order and has its command carried out. The command is nil when there is none.
 func (i *Ingest) run(r *http.Request, service, name string) (*command, answer, error) {
+	start := time.Now()
 	if service == "" || name == "" || strings.Contains(name, "/") { // the router's last parameter takes all that is left
 		return nil, nil, refuse(codeURL, "the URL is not of the form POST /v4/{service}/{command}")
 	}
@@ -157,7 +158,13 @@ func (i *Ingest) run(r *http.Request, service, name string) (*command, answer, e
 	// A caller that hangs up does not stop its request between two writes.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), i.cfg.CallTimeout)
 	defer cancel()
+	ctx, span := i.cfg.Tracer.Request(ctx, r, cmd.name, start)
 	out, err := cmd.handle(ctx, c)
+	if span.Recording() {
+		code, _ := cmd.family.code(err)
+		span.Int("code", int(code))
+		span.End(nil)
+	}
 	return cmd, out, err
 }
 

@@ -29,6 +29,7 @@ import (
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -42,6 +43,8 @@ type Config struct {
 	Snapshot time.Duration
 	// SnapshotChanges is how far in the shard's log one is behind the one before.
 	SnapshotChanges uint64
+	// Tracer of pushes; nil for none.
+	Tracer *tracing.Tracer
 }
 
 // Default has one standby, and snapshots every five minutes of shards whose log would otherwise take more than a tenth of a

@@ -26,6 +26,7 @@ import (
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -37,6 +38,8 @@ type Config struct {
 	Standby int
 	// Checkpoint is how often entries that receipts have changed are written; new ones are written at once.
 	Checkpoint time.Duration
+	// Tracer of pushes; nil for none.
+	Tracer *tracing.Tracer
 }
 
 // Default has one standby, and checkpoints every five seconds: a restart folds that much again.
@@ -69,7 +72,11 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 	}
 	o := &Offline{cfg: cfg, b: b, log: log.With("component", "offline")}
 	o.shards = broker.NewShardRunner(b, broker.ShardConfig{Role: wire.RoleOffline, Apps: cfg.Apps, Standby: cfg.Standby},
-		func(ctx context.Context, h *broker.Hold) error { return newShard(o, h.App, h.Shard).run(ctx, h.Ready) })
+		func(ctx context.Context, h *broker.Hold) error {
+			s := newShard(o, h.App, h.Shard)
+			s.first = func() bool { rank, _ := h.Rank(); return rank == 0 }
+			return s.run(ctx, h.Ready)
+		})
 	var err error
 	if o.metrics, err = newMetrics(reg, o.shards.Collector("carillon_offline_shards_held",
 		"Shards whose pending pushes are held here, by place: first, standby, or leaving (until another has taken the shard over).")); err != nil {

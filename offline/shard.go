@@ -11,6 +11,7 @@ import (
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -22,6 +23,7 @@ type shard struct {
 	log     *slog.Logger
 	width   uint32 // of its bitmaps
 	pending *pending
+	first   func() bool // whether it is traced here what becomes of a push; standbys do the same
 
 	audiences, receipts broker.Progress // what inbox requests wait for
 
@@ -32,7 +34,7 @@ type shard struct {
 func newShard(o *Offline, app push.AppID, id push.Shard) *shard {
 	s := &shard{
 		o: o, app: app, id: id, log: o.log.With("app", app, "shard", id), width: o.b.Sharding().Width(),
-		pending: newPending(), fresh: make(chan struct{}, 1),
+		pending: newPending(), fresh: make(chan struct{}, 1), first: func() bool { return true },
 	}
 	s.checkpoint.s, s.checkpoint.b = s, o.b
 	return s
@@ -184,6 +186,10 @@ func (s *shard) foldAudience(ctx context.Context, m *broker.Message, expire int6
 	if err != nil {
 		return err
 	}
+	var span tracing.Span
+	if s.first() {
+		span = s.o.cfg.Tracer.Process(m.Header, "keep", wire.AudiencesStream, place)
+	}
 	fresh, now := false, time.Now().Unix()
 	if header, ok := m.Header[wire.HeaderRevokes]; ok {
 		revoked, err := strconv.ParseUint(header, 10, 64)
@@ -197,6 +203,9 @@ func (s *shard) foldAudience(ctx context.Context, m *broker.Message, expire int6
 		}
 	} else {
 		fresh = s.pending.audience(place.Seq, expire, now, users, m.Seq)
+	}
+	if !fresh || !s.pending.traced(place.Seq, span) {
+		span.End(nil) // there is nothing to keep
 	}
 	if fresh {
 		select { // never waits: a mark that is there already says the same

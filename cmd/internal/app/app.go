@@ -23,6 +23,7 @@ import (
 	"github.com/carillon-push/carillon/matcher"
 	"github.com/carillon-push/carillon/offline"
 	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/tracing"
 )
 
 // Role is a part of the service that can run alone.
@@ -51,7 +52,8 @@ type App struct {
 	rest, sessions, admins *server      // nil for what this process does not serve
 	cert, sessionsCert     *certificate // nil without TLS
 	stopping               atomic.Bool
-	brokerOnly             bool // it runs no role
+	brokerOnly             bool            // it runs no role
+	tracer                 *tracing.Tracer // nil when nothing is traced
 }
 
 // role is a part of the process that runs.
@@ -76,6 +78,9 @@ func New(ctx context.Context, cfg *config.Config, roles []Role, log *slog.Logger
 }
 
 func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err error) {
+	if a.tracer, err = newTracer(a.cfg, a.reg, log); err != nil {
+		return err
+	}
 	if err := a.openBroker(ctx, len(roles) > 0, log); err != nil {
 		return err
 	}
@@ -86,11 +91,11 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 	handler := newHandler(a.cfg.HTTP.Origins(), a.log)
 	// In the order in which they stop: what publishes before what folds it.
 	if slices.Contains(roles, Ingest) {
-		i, err := ingest.New(ingestConfig(a.cfg), a.b, a.reg, log)
+		i, err := ingest.New(ingestConfig(a.cfg, a.tracer), a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
-		n, err := native.New(nativeConfig(a.cfg, i), a.b, a.reg, log)
+		n, err := native.New(nativeConfig(a.cfg, i, a.tracer), a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
@@ -101,7 +106,7 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 			func(apps []config.App) error { return i.SetApps(ingestApps(apps)) })
 	}
 	if slices.Contains(roles, Deliver) {
-		d, err := deliver.New(deliverConfig(a.cfg), a.b, a.reg, log)
+		d, err := deliver.New(deliverConfig(a.cfg, a.tracer), a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
@@ -112,7 +117,7 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 		}
 	}
 	if slices.Contains(roles, Matcher) {
-		m, err := matcher.New(matcherConfig(a.cfg), a.b, a.reg, log)
+		m, err := matcher.New(matcherConfig(a.cfg, a.tracer), a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
@@ -120,7 +125,7 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 		a.apps = append(a.apps, func(apps []config.App) error { m.SetApps(appIDs(apps)); return nil })
 	}
 	if slices.Contains(roles, Offline) {
-		o, err := offline.New(offlineConfig(a.cfg), a.b, a.reg, log)
+		o, err := offline.New(offlineConfig(a.cfg, a.tracer), a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
@@ -156,6 +161,7 @@ func (a *App) Run(ctx context.Context) error {
 			})
 		}
 	}
+	stopTracing := a.trace(ctx)
 	stops := make([]func(), len(a.roles))
 	for i, r := range a.roles {
 		rctx, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -175,6 +181,7 @@ func (a *App) Run(ctx context.Context) error {
 	for _, stop := range stops {
 		stop()
 	}
+	stopTracing()
 	err = errors.Join(err, a.admins.shutdown(requestWait), servers.Wait())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)

@@ -15,7 +15,7 @@ import (
 type Key struct {
 	// Name is the path in the file, such as "http.listen"; the flag's name is the same.
 	Name string
-	// Default is a string, an int, an int64, a time.Duration or, for lists, a slice.
+	// Default is a string, an int, an int64, a float64, a time.Duration or, for lists, a slice.
 	Default any
 	// Usage is one or more sentences.
 	Usage string
@@ -90,6 +90,12 @@ var keys = []Key{
 	{"log.format", "text", "The form of a log line: text or json.", oneOf("text", "json")},
 	{"log.access", "failures", "The requests to http.listen of which each has a log line: all, failures or off.", oneOf("all", "failures", "off")},
 
+	{"tracing.endpoint", "", "The URL of an OTLP/HTTP receiver of traces, such as http://collector:4318; without a path, /v1/traces. Empty: no traces.", optional(webURL)},
+	{"tracing.headers", "", "Headers for it, as name=value, separated by commas. They have no flag: set them here or in their variable.", pairs},
+	{"tracing.sample", 0.01, "The share of the pushes, from 0 to 1, whose way is traced. The push of a caller with a traceparent header is traced when the caller's request is.", share},
+
+	{"health.stuck_after", 30 * time.Second, "The time after which something that should move and does not is called stuck: a fold with messages before it, a broker without an answer, a shard that nobody holds.", durations(100*time.Millisecond, time.Hour)},
+
 	{"apps", []any{}, "The apps. Empty: a development app with a key made at the first start.", nil},
 }
 
@@ -110,6 +116,8 @@ func RegisterFlags(flags *pflag.FlagSet) {
 			flags.Int(k.Name, d, k.Usage)
 		case int64:
 			flags.Int64(k.Name, d, k.Usage)
+		case float64:
+			flags.Float64(k.Name, d, k.Usage)
 		case time.Duration:
 			flags.Duration(k.Name, d, k.Usage)
 		}
