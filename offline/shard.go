@@ -23,7 +23,7 @@ type shard struct {
 	log     *slog.Logger
 	width   uint32 // of its bitmaps
 	pending *pending
-	first   func() bool // whether it is traced here what becomes of a push; standbys do the same
+	first   func() bool // whether it is traced here what becomes of a push, as standbys do the same; nil: it is
 
 	audiences, receipts broker.Progress // what inbox requests wait for
 
@@ -34,7 +34,7 @@ type shard struct {
 func newShard(o *Offline, app push.AppID, id push.Shard) *shard {
 	s := &shard{
 		o: o, app: app, id: id, log: o.log.With("app", app, "shard", id), width: o.b.Sharding().Width(),
-		pending: newPending(), fresh: make(chan struct{}, 1), first: func() bool { return true },
+		pending: newPending(), fresh: make(chan struct{}, 1),
 	}
 	s.checkpoint.s, s.checkpoint.b = s, o.b
 	return s
@@ -187,7 +187,7 @@ func (s *shard) foldAudience(ctx context.Context, m *broker.Message, expire int6
 		return err
 	}
 	var span tracing.Span
-	if s.first() {
+	if s.first == nil || s.first() {
 		span = s.o.cfg.Tracer.Process(m.Header, "keep", wire.AudiencesStream, place)
 	}
 	fresh, now := false, time.Now().Unix()

@@ -24,7 +24,7 @@ type Span struct {
 
 // Receiver takes OTLP/HTTP.
 type Receiver struct {
-	URL string
+	URL    string
 	mu     sync.Mutex
 	header http.Header // of the last request
 	spans  []Span
