@@ -69,6 +69,9 @@ type target struct {
 	mask uint64
 }
 
+// DispatchFold is the name of the gateway's fold, by which the broker knows how far it is behind.
+const DispatchFold = "deliver_audiences"
+
 // dispatch follows AUDIENCES from now on.
 func (d *Deliver) dispatch(ctx context.Context) error {
 	last, err := d.b.LastSeq(ctx, wire.AudiencesStream)
@@ -80,7 +83,7 @@ func (d *Deliver) dispatch(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return d.b.Fold(ctx, broker.FoldConfig{
-			Stream: wire.AudiencesStream, Start: last + 1,
+			Name: DispatchFold, Stream: wire.AudiencesStream, Start: last + 1,
 			CaughtUp: func() { close(d.live) },
 			Handle: func(m *broker.Message) error {
 				select { // the dispatcher makes room, ctx ends it

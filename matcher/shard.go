@@ -58,7 +58,7 @@ func (s *shard) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return s.m.b.Fold(ctx, broker.FoldConfig{
-			Stream: wire.UsersStream(s.app, s.id), Start: folded + 1, Handle: s.fold,
+			Name: "matcher_users", Stream: wire.UsersStream(s.app, s.id), Start: folded + 1, Handle: s.fold,
 			CaughtUp: func() {
 				s.log.Info("shard is ready", "users", s.index.Users(), "bytes", s.index.Bytes())
 				close(s.caught)
@@ -72,7 +72,7 @@ func (s *shard) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		return s.m.b.Work(ctx, broker.WorkConfig{
-			Stream: wire.UsersStream(s.app, s.id), Durable: wire.MatcherConsumer, Filter: wire.PushFilter(s.app),
+			Name: "matcher_pushes", Stream: wire.UsersStream(s.app, s.id), Durable: wire.MatcherConsumer, Filter: wire.PushFilter(s.app),
 			Rank: s.hold.Rank, Handle: s.match,
 		})
 	})

@@ -153,8 +153,12 @@ func (s *shard) follow(ctx context.Context, stream, filter string, after uint64,
 	if err != nil {
 		return err
 	}
+	name := "offline_audiences"
+	if stream == wire.ReceiptsStream {
+		name = "offline_receipts"
+	}
 	return s.o.b.Fold(ctx, broker.FoldConfig{
-		Stream: stream, Filter: filter, Start: after + 1,
+		Name: name, Stream: stream, Filter: filter, Start: after + 1,
 		CaughtUp: func() {
 			at.Advance(last)
 			caught <- struct{}{}

@@ -27,6 +27,8 @@ const (
 
 // FoldConfig says what to replay.
 type FoldConfig struct {
+	// Name shows how far the fold is behind, in the metrics and to Stuck; one of few. Empty: it is not shown.
+	Name   string
 	Stream string
 	// Filter is a subject filter within the stream; empty for all.
 	Filter string
@@ -45,7 +47,8 @@ type FoldConfig struct {
 // Fold replays a stream in order and then follows it, until ctx ends or Handle fails. It survives the loss of the broker:
 // it goes on behind the last message that was handled. Each message is handled exactly once by one call of Fold.
 func (b *Broker) Fold(ctx context.Context, cfg FoldConfig) error {
-	f := fold{cfg: cfg, next: cfg.Start}
+	f := fold{cfg: cfg, next: cfg.Start, seen: follower{name: cfg.Name, stream: cfg.Stream, filter: cfg.Filter}}
+	defer b.track(&f.seen)()
 	backoff := 50 * time.Millisecond
 	for {
 		handled := f.next
@@ -62,6 +65,8 @@ func (b *Broker) Fold(ctx context.Context, cfg FoldConfig) error {
 		if f.next != handled {
 			backoff = 50 * time.Millisecond
 		}
+		f.seen.broke(err)
+		b.metrics.interrupted.WithLabelValues(interruptedFold).Inc()
 		b.log.Warn("following a stream was interrupted; will go on", "stream", cfg.Stream, "filter", cfg.Filter, "at", f.next, "err", err)
 		select { // the pause wakes it, ctx ends it
 		case <-ctx.Done():
@@ -77,6 +82,7 @@ type fold struct {
 	next   uint64 // sequence behind the last handled one
 	read   bool   // everything that was there at the start has been handled
 	failed error  // from Handle
+	seen   follower
 }
 
 // errGap is why a fold begins again behind what it has: a message was lost on its way here.
@@ -97,6 +103,7 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 	}
 	info := cons.CachedInfo()
 	defer b.forget(ctx, f.cfg.Stream, info.Name)
+	f.seen.follows(info.Name)
 	read := info.NumPending == 0
 	if read && b.caughtUp(ctx, f) {
 		return nil
@@ -127,9 +134,11 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 		}
 		last++
 		msg := fromStream(m, meta)
+		f.seen.begin(last, msg.More)
 		if f.failed = f.cfg.Handle(&msg); f.failed != nil {
 			return f.failed
 		}
+		f.seen.end(last)
 		f.next = msg.Seq + 1
 		read = read || msg.More == 0
 		if read && b.caughtUp(ctx, f) {
