@@ -103,6 +103,7 @@ type Deliver struct {
 	traces  *traces
 	logins  *rate.Limiter
 	live    chan struct{} // closed when live audiences are heard
+	backlog atomic.Int64  // audiences that have been heard and not dispatched
 	taken   atomic.Int64  // sessions, those included that are logging in or closing
 }
 
@@ -128,7 +129,7 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 	if d.pushes, err = newPushes(b); err != nil {
 		return nil, err
 	}
-	if d.metrics, err = newMetrics(reg, poller); err != nil {
+	if d.metrics, err = newMetrics(reg, poller, d.gauges()...); err != nil {
 		return nil, fmt.Errorf("register the gateway's metrics: %w", err)
 	}
 	return d, nil

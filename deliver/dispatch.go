@@ -88,6 +88,7 @@ func (d *Deliver) dispatch(ctx context.Context) error {
 			Handle: func(m *broker.Message) error {
 				select { // the dispatcher makes room, ctx ends it
 				case heard <- *m:
+					d.backlog.Add(1)
 					return nil
 				case <-ctx.Done():
 					return ctx.Err()
@@ -126,6 +127,8 @@ func (x *dispatcher) hear(m broker.Message) {
 	x.last = m.Seq
 	if s, l := x.read(&m); s != nil {
 		x.waiting = append(x.waiting, audience{s, l})
+	} else {
+		x.d.backlog.Add(-1)
 	}
 }
 
@@ -167,6 +170,7 @@ func (x *dispatcher) read(m *broker.Message) (*shard, live) {
 // shard dispatches what waits for one shard, and what comes for it meanwhile.
 func (x *dispatcher) shard(ctx context.Context, s *shard) error {
 	defer func() { // nothing is kept alive by what is reused
+		x.d.backlog.Add(-int64(len(x.batch)))
 		clear(x.batch)
 		clear(x.list)
 		x.batch, x.list, x.revoked = x.batch[:0], x.list[:0], 0

@@ -183,7 +183,10 @@ func (d *Deliver) publishShard(ctx context.Context, s *shard) error {
 	s.ackMu.Unlock()
 	// From here on publishing is only read, by us and by settle, until it is emptied below.
 
+	all := len(s.publishing.of)
 	last, failed, err := d.write(ctx, s)
+	d.metrics.receipts.WithLabelValues(receiptPublished).Add(float64(all - len(failed)))
+	d.metrics.receipts.WithLabelValues(receiptFailed).Add(float64(len(failed)))
 
 	s.ackMu.Lock()
 	defer s.ackMu.Unlock()

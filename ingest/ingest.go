@@ -62,6 +62,12 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 		i.commands[c.service+"/"+c.name] = c
 	}
 	i.setApps(cfg.Apps)
+	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "carillon_ingest_quota_waiting", Help: "Pushes that wait for others of their app to be paid for.",
+	}, i.payers)
+	if err := reg.Register(waiting); err != nil {
+		return nil, fmt.Errorf("register the metrics of ingest: %w", err)
+	}
 	if err := reg.Register(quotaLeft{i}); err != nil {
 		return nil, fmt.Errorf("register the metrics of ingest: %w", err)
 	}

@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -71,6 +72,7 @@ type Matcher struct {
 	log     *slog.Logger
 	metrics *metrics
 	shards  *broker.ShardRunner
+	waiting atomic.Int64  // counts that wait for the log
 	writing chan struct{} // capacity 1: a snapshot is being written
 
 	mu    sync.Mutex

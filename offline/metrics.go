@@ -18,6 +18,7 @@ type metrics struct {
 	bytes   prometheus.Counter
 	merged  prometheus.Counter
 	corrupt prometheus.Counter
+	failed  prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, more ...prometheus.Collector) (*metrics, error) {
@@ -39,10 +40,18 @@ func newMetrics(reg prometheus.Registerer, more ...prometheus.Collector) (*metri
 		merged:  counter("carillon_offline_entries_merged_total", "Entries that another worker of the shard had changed meanwhile."),
 		corrupt: counter("carillon_offline_corrupt_total", "Audiences, receipts and entries that cannot be read."),
 	}
-	for _, c := range append(more, m.live, m.inbox, m.fetched, m.entries, m.bytes, m.merged, m.corrupt) {
+	m.failed = counter("carillon_offline_writes_failed_total", "Entries of the PENDING bucket and positions that could not be written; they are tried again.")
+	for _, c := range append(more, m.failed, m.live, m.inbox, m.fetched, m.entries, m.bytes, m.merged, m.corrupt) {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// waitingGauge is a metric of the logins that wait.
+func (o *Offline) waitingGauge() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "carillon_offline_inbox_waiting", Help: "Logins that wait here for the logs to be folded as far as they ask.",
+	}, func() float64 { return float64(o.waiting.Load()) })
 }

@@ -20,6 +20,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -62,6 +63,7 @@ type Offline struct {
 	b       *broker.Broker
 	log     *slog.Logger
 	metrics *metrics
+	waiting atomic.Int64 // inbox requests that wait for the logs
 	shards  *broker.ShardRunner
 }
 
@@ -78,7 +80,7 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 			return s.run(ctx, h.Ready)
 		})
 	var err error
-	if o.metrics, err = newMetrics(reg, o.shards.MembersGauge("carillon_offline_members"), o.shards.BehindGauge("carillon_offline_shards_behind"), o.shards.Collector("carillon_offline_shards_held",
+	if o.metrics, err = newMetrics(reg, o.waitingGauge(), o.shards.MembersGauge("carillon_offline_members"), o.shards.BehindGauge("carillon_offline_shards_behind"), o.shards.Collector("carillon_offline_shards_held",
 		"Shards whose pending pushes are held here, by place: first, standby, or leaving (until another has taken the shard over).")); err != nil {
 		return nil, fmt.Errorf("register the offline worker's metrics: %w", err)
 	}

@@ -114,7 +114,10 @@ func TestStuckWork(t *testing.T) {
 	wg.Go(func() {
 		_ = b.Work(ctx, broker.WorkConfig{
 			Name: "a worker", Stream: wire.AudiencesStream, Durable: "d", Filter: "audience.>",
-			Handle: func(context.Context, *broker.Message) error { tried <- struct{}{}; return errors.New("it cannot be done") },
+			Handle: func(context.Context, *broker.Message) error {
+				tried <- struct{}{}
+				return errors.New("it cannot be done")
+			},
 		})
 	})
 	<-tried

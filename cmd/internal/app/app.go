@@ -84,6 +84,9 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 	if err := a.openBroker(ctx, len(roles) > 0, log); err != nil {
 		return err
 	}
+	if err := a.reg.Register(a.b.Collector()); err != nil {
+		return fmt.Errorf("register the metrics of the broker: %w", err)
+	}
 	metrics, err := NewMetrics(a.reg)
 	if err != nil {
 		return err
