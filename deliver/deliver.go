@@ -102,6 +102,7 @@ type Deliver struct {
 	devices *devices
 	traces  *traces
 	logins  *rate.Limiter
+	trouble trouble
 	live    chan struct{} // closed when live audiences are heard
 	backlog atomic.Int64  // audiences that have been heard and not dispatched
 	taken   atomic.Int64  // sessions, those included that are logging in or closing

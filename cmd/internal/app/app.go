@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/carillon-push/carillon/matcher"
 	"github.com/carillon-push/carillon/offline"
 	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/tracing"
 )
 
@@ -52,8 +54,11 @@ type App struct {
 	rest, sessions, admins *server      // nil for what this process does not serve
 	cert, sessionsCert     *certificate // nil without TLS
 	stopping               atomic.Bool
-	brokerOnly             bool            // it runs no role
-	tracer                 *tracing.Tracer // nil when nothing is traced
+	health                 *health
+	metrics                *Metrics
+	served                 atomic.Pointer[[]push.AppID] // the apps that it works for
+	brokerOnly             bool                         // it runs no role
+	tracer                 *tracing.Tracer              // nil when nothing is traced
 }
 
 // role is a part of the process that runs.
@@ -91,6 +96,9 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 	if err != nil {
 		return err
 	}
+	a.metrics = metrics
+	a.setServed(a.cfg.Apps)
+	var gateway *deliver.Deliver
 	handler := newHandler(a.cfg.HTTP.Origins(), a.log)
 	// In the order in which they stop: what publishes before what folds it.
 	if slices.Contains(roles, Ingest) {
@@ -113,6 +121,7 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 		if err != nil {
 			return err
 		}
+		gateway = d
 		a.roles = append(a.roles, role{Deliver, d.Run, d.Ready})
 		a.apps = append(a.apps, func(apps []config.App) error { d.SetApps(deliverApps(apps)); return nil })
 		if err := a.bindSessions(ctx, d.Handler(), metrics); err != nil {
@@ -135,6 +144,7 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 		a.roles = append(a.roles, role{Offline, o.Run, o.Ready})
 		a.apps = append(a.apps, func(apps []config.App) error { o.SetApps(appIDs(apps)); return nil })
 	}
+	a.health = newHealth(a.cfg.Health.StuckAfter, a.b, metrics, a.checks(roles, gateway))
 	return a.bind(ctx, handler, slices.Contains(roles, Ingest), metrics)
 }
 
@@ -177,7 +187,10 @@ func (a *App) Run(ctx context.Context) error {
 		}()
 		stops[i] = func() { stop(); <-ended }
 	}
+	var looking sync.WaitGroup
+	looking.Go(func() { a.health.run(ctx) })
 	<-ctx.Done()
+	looking.Wait()
 	a.log.Info("stopping")
 	a.stopping.Store(true)
 	err := errors.Join(a.rest.shutdown(requestWait), a.sessions.shutdown(loginWait))

@@ -32,6 +32,7 @@ func (a *App) Reload(ctx context.Context, apps []config.App) error {
 			return err
 		}
 	}
+	a.setServed(apps)
 	a.log.Info("apps reloaded", "apps", apps)
 	return nil
 }
@@ -43,6 +44,12 @@ func (a *App) ensureApps(ctx context.Context, apps []config.App) error {
 		}
 	}
 	return nil
+}
+
+// setServed notes the apps for whose shards somebody must be there.
+func (a *App) setServed(apps []config.App) {
+	ids := appIDs(apps)
+	a.served.Store(&ids)
 }
 
 func appIDs(apps []config.App) []push.AppID {

@@ -31,7 +31,7 @@ const envPrefix = "CARILLON_"
 var keys = []Key{
 	{"data", "data", "The directory of the embedded broker's files and of the development app's key.", notEmpty},
 
-	{"http.listen", "127.0.0.1:8080", "The address of the REST interface and, unless admin.listen is set, of /healthz, /readyz and /metrics.", address},
+	{"http.listen", "127.0.0.1:8080", "The address of the REST interface and, unless admin.listen is set, of /healthz, /readyz, /health and /metrics.", address},
 	{"http.body_limit", int64(64 << 10), "Bytes of a request's body. A larger one is answered with HTTP 413.", between(1<<10, 16<<20)},
 	{"http.message_limit", 12 << 10, "Bytes of a push's message. A larger one is answered with code 93000.", between(1<<10, 512<<10)},
 	{"http.read_timeout", 10 * time.Second, "The time within which a request must have arrived.", durations(100*time.Millisecond, time.Hour)},
@@ -54,7 +54,7 @@ var keys = []Key{
 	{"sessions.tls_cert", "", "The path of the certificate for sessions over TLS, in PEM, with those between it and the root. It is read again when it changes. Empty: no TLS.", nil},
 	{"sessions.tls_key", "", "The path of the certificate's key, in PEM. It is read again when it changes.", nil},
 
-	{"admin.listen", "", "The address of /healthz, /readyz, /metrics and /debug/pprof, which others must not reach. Empty: they are at http.listen, without /debug/pprof.", optional(address)},
+	{"admin.listen", "", "The address of /healthz, /readyz, /health, /metrics and /debug/pprof, which others must not reach. Empty: they are at http.listen, without /debug/pprof.", optional(address)},
 
 	{"receipts.interval", time.Second, "The time between two reports of what was acknowledged. A crash forgets that much, and those pushes are sent again at the next login.", durations(10*time.Millisecond, time.Minute)},
 
