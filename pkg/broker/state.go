@@ -71,6 +71,9 @@ func stateOf(srv *server.Server, dir string) (State, error) {
 			if st.Cluster.Leader == "" {
 				s.Leaderless++
 			}
+			if st.Cluster.Leader != srv.Name() {
+				continue // only the leader knows of the others
+			}
 			for _, r := range st.Cluster.Replicas {
 				if !r.Current || r.Offline {
 					s.Lagging++
