@@ -12,7 +12,6 @@ import (
 
 	"github.com/carillon-push/carillon/deliver"
 	"github.com/carillon-push/carillon/pkg/broker"
-	"github.com/carillon-push/carillon/pkg/push"
 )
 
 // Names of checks, a closed set.
@@ -248,15 +247,11 @@ type holders struct {
 }
 
 func (h *holders) ask(ctx context.Context) error {
-	var ids []push.AppID
-	for _, app := range *h.a.served.Load() {
-		ids = append(ids, app)
-	}
 	var before []broker.Place
 	for p := range h.since {
 		before = append(before, p)
 	}
-	unheld, err := h.a.b.Unheld(ctx, ids, before)
+	unheld, err := h.a.b.Unheld(ctx, *h.a.served.Load(), before)
 	if err != nil {
 		return nil // that is the broker's check
 	}
