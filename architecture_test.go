@@ -30,14 +30,15 @@ var rooms = map[string][]string{
 	"pkg/wire":      {"pkg/push"},
 	"pkg/usersig":   {"pkg/push"},
 	"pkg/client":    {"pkg/push", "pkg/wire", "pkg/usersig"},
+	"pkg/tracing":   {"pkg/push", "pkg/wire"},
 	"pkg/broker":    {"pkg/push", "pkg/wire"},
 	"pkg/directory": {"pkg/push", "pkg/wire", "pkg/broker"},
 	"pkg/history":   {"pkg/predicate", "pkg/push", "pkg/wire", "pkg/broker", "pkg/directory"},
 
-	"ingest":  {"pkg/predicate", "pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/history", "pkg/usersig"},
-	"matcher": {"pkg/predicate", "pkg/push", "pkg/wire", "pkg/broker", "pkg/directory"},
-	"deliver": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/usersig"},
-	"offline": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/history"},
+	"ingest":  {"pkg/predicate", "pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/history", "pkg/usersig", "pkg/tracing"},
+	"matcher": {"pkg/predicate", "pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/tracing"},
+	"deliver": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/usersig", "pkg/tracing"},
+	"offline": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/history", "pkg/tracing"},
 
 	"deliver/channel": {"pkg/push", "pkg/wire"},
 	"deliver/notify":  {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "deliver/channel"},
@@ -57,6 +58,7 @@ var confined = []struct {
 	{library: "github.com/nats-io/nats.go", rooms: []string{"pkg/broker"}},
 	{library: "github.com/synadia-io/orbit.go", rooms: []string{"pkg/broker"}},
 	{library: "github.com/nats-io/nats-server", rooms: []string{"pkg/broker", "cmd/internal/app/apptest", "bench"}, tests: true},
+	{library: "go.opentelemetry.io", rooms: []string{"pkg/tracing"}, tests: true},
 	{library: "github.com/centrifugal/centrifuge", rooms: []string{"bench"}}, // what Carillon is measured against
 	{library: "github.com/RoaringBitmap/roaring", rooms: []string{"pkg/wire", "pkg/history", "matcher", "deliver", "offline", "bench"}, tests: true},
 }

@@ -107,6 +107,7 @@ func (d *Deliver) explain(w http.ResponseWriter, r *http.Request, err error) (re
 	default:
 		d.log.Warn("a client's request failed", "path", r.URL.Path, "err", err)
 		result = loginFailed
+		d.trouble.failed(err)
 		no = &refusal{http.StatusServiceUnavailable, 91000, "internal error, try again"}
 	}
 	if no.status == http.StatusTooManyRequests || no.status == http.StatusServiceUnavailable {

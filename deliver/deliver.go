@@ -31,6 +31,7 @@ import (
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/directory"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -57,6 +58,8 @@ type Config struct {
 	Receipts time.Duration
 	// Drain is the time over which sessions are told to go when the process ends, so that they do not all reconnect at once.
 	Drain time.Duration
+	// Tracer of pushes; nil for none.
+	Tracer *tracing.Tracer
 }
 
 // Default has no apps.
@@ -97,8 +100,11 @@ type Deliver struct {
 	hub     *hub
 	pushes  *pushes
 	devices *devices
+	traces  *traces
 	logins  *rate.Limiter
+	trouble trouble
 	live    chan struct{} // closed when live audiences are heard
+	backlog atomic.Int64  // audiences that have been heard and not dispatched
 	taken   atomic.Int64  // sessions, those included that are logging in or closing
 }
 
@@ -115,13 +121,16 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 		cfg: cfg, b: b, dir: directory.New(b), log: log.With("component", "deliver"),
 		poller: poller, live: make(chan struct{}), logins: rate.NewLimiter(rate.Limit(cfg.Logins), cfg.Logins),
 	}
+	if d.traces, err = newTraces(cfg.Tracer); err != nil {
+		return nil, err
+	}
 	d.devices = newDevices(d)
 	d.hub = newHub(d)
 	d.SetApps(cfg.Apps)
 	if d.pushes, err = newPushes(b); err != nil {
 		return nil, err
 	}
-	if d.metrics, err = newMetrics(reg, poller); err != nil {
+	if d.metrics, err = newMetrics(reg, poller, d.gauges()...); err != nil {
 		return nil, fmt.Errorf("register the gateway's metrics: %w", err)
 	}
 	return d, nil

@@ -42,6 +42,14 @@ func newDevices(d *Deliver) *devices {
 	return v
 }
 
+// waiting is how many registrations are not written yet.
+func (v *devices) waiting() (n int) {
+	for _, q := range v.queues {
+		n += len(q)
+	}
+	return n
+}
+
 // add takes a registration. It never waits.
 func (v *devices) add(r registration) {
 	select { // never waits: without room it is dropped

@@ -14,6 +14,7 @@ import (
 	"github.com/carillon-push/carillon/deliver/socket"
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -41,6 +42,7 @@ type dispatcher struct {
 	fresh   []target // what has come
 	merged  []target // list's next content
 	revoked uint64   // the pushes of batch that are not sent on
+	traced  uint64   // those whose way is recorded
 }
 
 // audience is a live push and the shard whose it is.
@@ -56,6 +58,9 @@ type live struct {
 	seq   push.Seq
 	push  *known          // nil: it is not sent
 	users *roaring.Bitmap // who of the audience is connected here, and then who of them was sent the push
+
+	span     tracing.Span // from when it was heard to the last write
+	sessions int          // that it was written to, counted when the span is recorded
 }
 
 // target is a session and which pushes of a batch it gets.
@@ -63,6 +68,9 @@ type target struct {
 	se   *session
 	mask uint64
 }
+
+// DispatchFold is the name of the gateway's fold, by which the broker knows how far it is behind.
+const DispatchFold = "deliver_audiences"
 
 // dispatch follows AUDIENCES from now on.
 func (d *Deliver) dispatch(ctx context.Context) error {
@@ -75,11 +83,12 @@ func (d *Deliver) dispatch(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return d.b.Fold(ctx, broker.FoldConfig{
-			Stream: wire.AudiencesStream, Start: last + 1,
+			Name: DispatchFold, Stream: wire.AudiencesStream, Start: last + 1,
 			CaughtUp: func() { close(d.live) },
 			Handle: func(m *broker.Message) error {
 				select { // the dispatcher makes room, ctx ends it
 				case heard <- *m:
+					d.backlog.Add(1)
 					return nil
 				case <-ctx.Done():
 					return ctx.Err()
@@ -118,6 +127,8 @@ func (x *dispatcher) hear(m broker.Message) {
 	x.last = m.Seq
 	if s, l := x.read(&m); s != nil {
 		x.waiting = append(x.waiting, audience{s, l})
+	} else {
+		x.d.backlog.Add(-1)
 	}
 }
 
@@ -152,15 +163,18 @@ func (x *dispatcher) read(m *broker.Message) (*shard, live) {
 		x.d.log.Error("an audience cannot be read and is left out", "subject", m.Subject, "err", err)
 		return nil, live{}
 	}
-	return s, live{place: m.Seq, at: m.Time, seq: place.Seq, users: users}
+	span := x.d.cfg.Tracer.Process(m.Header, "dispatch", wire.AudiencesStream, place)
+	return s, live{place: m.Seq, at: m.Time, seq: place.Seq, users: users, span: span}
 }
 
 // shard dispatches what waits for one shard, and what comes for it meanwhile.
 func (x *dispatcher) shard(ctx context.Context, s *shard) error {
 	defer func() { // nothing is kept alive by what is reused
+		x.d.backlog.Add(-int64(len(x.batch)))
 		clear(x.batch)
 		clear(x.list)
 		x.batch, x.list, x.revoked = x.batch[:0], x.list[:0], 0
+		x.traced = 0
 	}()
 	at := 0
 	for {
@@ -181,6 +195,10 @@ func (x *dispatcher) shard(ctx context.Context, s *shard) error {
 			x.d.metrics.latency.Observe(time.Since(l.push.at).Seconds())
 			s.sent(l.push, l.users)
 		}
+		if l := &x.batch[i]; l.span.Recording() {
+			l.span.Int("sessions", l.sessions)
+			l.span.End(nil)
+		}
 	}
 	return nil
 }
@@ -191,6 +209,10 @@ func (x *dispatcher) join(ctx context.Context, s *shard, had, at int) error {
 	x.fresh = s.audiences(x.batch[had:], x.fresh[:0])
 	for i := range x.batch[had:] {
 		l := &x.batch[had+i]
+		if l.span.Recording() {
+			x.traced |= 1 << (had + i)
+			x.d.traces.dispatched(s, l.seq, l.span) // before anybody can acknowledge it
+		}
 		if l.users.IsEmpty() {
 			continue
 		}
@@ -325,6 +347,9 @@ func (x *dispatcher) send(list []target) (n int) {
 			case err == nil:
 				got |= mask
 				sent += bits.OnesCount64(mask)
+				for m := mask & x.traced; m != 0; m &= m - 1 {
+					x.batch[bits.TrailingZeros64(m)].sessions++
+				}
 			case errors.Is(err, socket.ErrTooSlow):
 				slow++
 			}

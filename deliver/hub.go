@@ -101,6 +101,16 @@ func (h *hub) list() []*shard {
 	return shards
 }
 
+// receipts is how many are not on the broker yet.
+func (h *hub) receipts() (n int) {
+	for _, s := range h.list() {
+		s.ackMu.Lock()
+		n += len(s.acks.of) + len(s.publishing.of)
+		s.ackMu.Unlock()
+	}
+	return n
+}
+
 // shard is who of one shard is connected here, and what they have acknowledged.
 type shard struct {
 	d   *Deliver

@@ -102,6 +102,7 @@ func (d *Deliver) begin(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	sent, fromInbox, err := se.goLive(adopted, d.hello, inbox)
 	if err == nil {
 		d.metrics.logins.WithLabelValues(loginOK).Inc()
+		d.trouble.over()
 		d.metrics.sent.WithLabelValues(sentInbox).Add(float64(fromInbox))
 		d.metrics.sent.WithLabelValues(sentLive).Add(float64(len(sent) - fromInbox))
 	}

@@ -18,6 +18,9 @@ const (
 	sentLive  = "live"
 	sentInbox = "inbox"
 
+	receiptPublished = "published"
+	receiptFailed    = "failed"
+
 	dropFull    = "full"    // too many pushes with unpublished receipts, or too many of them unknown
 	dropUnknown = "unknown" // no push of the app
 
@@ -37,9 +40,10 @@ type metrics struct {
 	acks        prometheus.Counter
 	acksDropped *prometheus.CounterVec
 	devices     *prometheus.CounterVec
+	receipts    *prometheus.CounterVec
 }
 
-func newMetrics(reg prometheus.Registerer, poller *socket.Poller) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, poller *socket.Poller, more ...prometheus.Collector) (*metrics, error) {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
@@ -61,12 +65,29 @@ func newMetrics(reg prometheus.Registerer, poller *socket.Poller) (*metrics, err
 		devices: counters("carillon_deliver_devices_total",
 			"Devices for vendor push that clients registered or took back, by result: registered, forgotten, refused, failed, dropped.", "result"),
 	}
-	for _, c := range []prometheus.Collector{m.logins, m.sent, m.slow, m.late, m.latency, m.acks, m.acksDropped, m.devices, socketCollector{poller}} {
+	m.receipts = counters("carillon_deliver_receipts_total",
+		"Receipts, one for a push and shard, by result: published, failed (they are kept and tried again).", "result")
+	for _, c := range append(more, m.logins, m.sent, m.slow, m.late, m.latency, m.acks, m.acksDropped, m.devices, m.receipts, socketCollector{poller}) {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// gauges are what waits in the gateway.
+func (d *Deliver) gauges() []prometheus.Collector {
+	gauge := func(name, help string, value func() int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+	}
+	return []prometheus.Collector{
+		gauge("carillon_deliver_audiences_waiting", "Audiences that have been heard and are not written to all their sessions yet.",
+			func() int { return int(d.backlog.Load()) }),
+		gauge("carillon_deliver_receipts_waiting", "Receipts, one for a push and shard, that are not on the broker yet.", d.hub.receipts),
+		gauge("carillon_deliver_devices_waiting", "Registrations of devices that wait to be written.", d.devices.waiting),
+		gauge("carillon_deliver_logging_in", "Sessions that are logging in, or about to end.",
+			func() int { return int(max(0, d.taken.Load()-d.poller.Stats().Open)) }),
+	}
 }
 
 // socketCollector shows what the poller has counted.

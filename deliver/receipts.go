@@ -11,6 +11,7 @@ import (
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -182,7 +183,10 @@ func (d *Deliver) publishShard(ctx context.Context, s *shard) error {
 	s.ackMu.Unlock()
 	// From here on publishing is only read, by us and by settle, until it is emptied below.
 
+	all := len(s.publishing.of)
 	last, failed, err := d.write(ctx, s)
+	d.metrics.receipts.WithLabelValues(receiptPublished).Add(float64(all - len(failed)))
+	d.metrics.receipts.WithLabelValues(receiptFailed).Add(float64(len(failed)))
 
 	s.ackMu.Lock()
 	defer s.ackMu.Unlock()
@@ -208,7 +212,9 @@ func (d *Deliver) write(ctx context.Context, s *shard) (last uint64, failed []pu
 		}
 		switch {
 		case err == nil:
-			outs = append(outs, outgoing{seq, m})
+			span := d.traces.receipts(s, seq, r)
+			m.Header = span.Inject(m.Header)
+			outs = append(outs, outgoing{seq, m, span})
 		case errors.Is(err, errNotItsPush):
 			err = nil
 			d.metrics.acksDropped.WithLabelValues(dropUnknown).Inc()
@@ -223,6 +229,9 @@ func (d *Deliver) write(ctx context.Context, s *shard) (last uint64, failed []pu
 			msgs[i] = o.Message
 		}
 		places, werr := d.b.Write(wire.ReceiptsStream, msgs...)
+		for _, o := range outs[:n] {
+			o.span.End(werr)
+		}
 		if werr != nil {
 			for _, o := range outs {
 				failed = append(failed, o.seq)
@@ -238,6 +247,7 @@ func (d *Deliver) write(ctx context.Context, s *shard) (last uint64, failed []pu
 type outgoing struct {
 	seq push.Seq
 	broker.Message
+	span tracing.Span // of the first receipts of a push whose way is recorded
 }
 
 // errNotItsPush is for receipts of pushes that the app never made: a client may acknowledge anything.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 )
 
 // App is one app that may be called for.
@@ -39,6 +40,8 @@ func (a App) GoString() string { return a.String() }
 // Config of the REST contract's edge.
 type Config struct {
 	Apps []App
+	// Tracer of pushes; nil for none.
+	Tracer *tracing.Tracer
 	// Location has the midnight at which the day of a daily quota ends; nil for UTC.
 	Location *time.Location
 	// BodyLimit is the longest body that is read, in bytes; a longer one is answered with HTTP 413.

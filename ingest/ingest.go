@@ -62,6 +62,12 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 		i.commands[c.service+"/"+c.name] = c
 	}
 	i.setApps(cfg.Apps)
+	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "carillon_ingest_quota_waiting", Help: "Pushes that wait for others of their app to be paid for.",
+	}, i.payers)
+	if err := reg.Register(waiting); err != nil {
+		return nil, fmt.Errorf("register the metrics of ingest: %w", err)
+	}
 	if err := reg.Register(quotaLeft{i}); err != nil {
 		return nil, fmt.Errorf("register the metrics of ingest: %w", err)
 	}
@@ -123,6 +129,7 @@ type call struct {
 
 // run checks a request in the contract's order and has its command carried out. The command is nil when there is none.
 func (i *Ingest) run(r *http.Request, service, name string) (*command, answer, error) {
+	start := time.Now()
 	if service == "" || name == "" || strings.Contains(name, "/") { // the router's last parameter takes all that is left
 		return nil, nil, refuse(codeURL, "the URL is not of the form POST /v4/{service}/{command}")
 	}
@@ -157,7 +164,13 @@ func (i *Ingest) run(r *http.Request, service, name string) (*command, answer, e
 	// A caller that hangs up does not stop its request between two writes.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), i.cfg.CallTimeout)
 	defer cancel()
+	ctx, span := i.cfg.Tracer.Request(ctx, r, cmd.name, start)
 	out, err := cmd.handle(ctx, c)
+	if span.Recording() {
+		code, _ := cmd.family.code(err)
+		span.Int("code", int(code))
+		span.End(nil)
+	}
 	return cmd, out, err
 }
 

@@ -58,6 +58,14 @@ func (m *metrics) request(command string, code Code, took time.Duration) {
 	m.seconds.WithLabelValues(command).Observe(took.Seconds())
 }
 
+// payers is how many pushes wait for others of their app to be paid for.
+func (i *Ingest) payers() (n float64) {
+	for _, t := range *i.tenants.Load() {
+		n += float64(t.quota.waiting.Load())
+	}
+	return n
+}
+
 // quotaLeft is the collector of what is left of the daily quotas. It reads them from the broker when it is asked, since
 // any process may have used them up meanwhile.
 type quotaLeft struct{ i *Ingest }

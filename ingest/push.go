@@ -64,9 +64,13 @@ func (i *Ingest) accept(ctx context.Context, t *tenant, p *push.Push) (repeated 
 		if err != nil {
 			return false, err
 		}
+		span := i.cfg.Tracer.Send(ctx, wire.PushesStream)
 		seq, repeated, err := i.b.Publish(ctx, broker.Message{
 			Subject: wire.PushSubject(p.App, nuid.Next()), Data: data, ID: id, TTL: i.b.Retention(), RepeatOnly: ticket.repeat,
+			Header: span.Inject(nil),
 		})
+		span.About(p.App, push.Seq(seq))
+		span.End(err)
 		conflict := errors.Is(err, broker.ErrConflict)
 		if repeated || conflict || errors.Is(err, broker.ErrRefused) {
 			i.giveBack(ctx, t, ticket)

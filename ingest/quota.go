@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/carillon-push/carillon/pkg/broker"
@@ -78,7 +79,8 @@ type quota struct {
 	app push.AppID
 
 	// turn is taken by whoever changes the entry: the pushes of one process contend with those of others only.
-	turn chan struct{}
+	turn    chan struct{}
+	waiting atomic.Int64 // pushes that wait for it
 	// entry and seq are what the process last knew of the entry, so that a lone process need not read it. A guess: no push
 	// is refused by it, and none admitted that the broker does not agree to.
 	known bool
@@ -167,6 +169,8 @@ func (q *quota) giveBack(ctx context.Context, t ticket) error {
 }
 
 func (q *quota) begin(ctx context.Context) error {
+	q.waiting.Add(1)
+	defer q.waiting.Add(-1)
 	select { // the one before ends in bounded time, as its ctx does
 	case q.turn <- struct{}{}:
 		return nil

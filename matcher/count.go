@@ -47,7 +47,8 @@ func (s *shard) count(ctx context.Context, r *broker.Request, waiting *sync.Wait
 		return
 	}
 	waiting.Go(func() {
-		defer func() { <-s.waiting }()
+		s.m.waiting.Add(1)
+		defer func() { <-s.waiting; s.m.waiting.Add(-1) }()
 		wait, cancel := context.WithTimeout(ctx, countWait)
 		defer cancel()
 		if s.await(wait, q.Folded) != nil {

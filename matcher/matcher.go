@@ -24,12 +24,14 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -43,6 +45,8 @@ type Config struct {
 	Snapshot time.Duration
 	// SnapshotChanges is how far in the shard's log one is behind the one before.
 	SnapshotChanges uint64
+	// Tracer of pushes; nil for none.
+	Tracer *tracing.Tracer
 }
 
 // Default has one standby, and snapshots every five minutes of shards whose log would otherwise take more than a tenth of a
@@ -69,6 +73,7 @@ type Matcher struct {
 	log     *slog.Logger
 	metrics *metrics
 	shards  *broker.ShardRunner
+	waiting atomic.Int64  // counts that wait for the log
 	writing chan struct{} // capacity 1: a snapshot is being written
 
 	mu    sync.Mutex

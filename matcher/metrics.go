@@ -51,7 +51,10 @@ func newMetrics(reg prometheus.Registerer, m *Matcher) (*metrics, error) {
 		Name: "carillon_matcher_snapshot_age_seconds",
 		Help: "Age of the oldest of these snapshots; 0 without any.",
 	}, func() float64 { _, a := m.snapshots(); return a.Seconds() })
-	return registered(reg, bytes, age, m.shards.Collector("carillon_matcher_shards_held",
+	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "carillon_matcher_counts_waiting", Help: "Counts that wait for the log to be folded as far as they ask.",
+	}, func() float64 { return float64(m.waiting.Load()) })
+	return registered(reg, bytes, age, waiting, m.shards.MembersGauge("carillon_matcher_members"), m.shards.BehindGauge("carillon_matcher_shards_behind"), m.shards.Collector("carillon_matcher_shards_held",
 		"Shards whose index is held here, by place: first, standby, or leaving (until another has taken the shard over)."))
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/predicate"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -59,7 +60,7 @@ func (s *shard) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return s.m.b.Fold(ctx, broker.FoldConfig{
-			Stream: wire.UsersStream(s.app, s.id), Start: folded + 1, Handle: s.fold,
+			Name: "matcher_users", Stream: wire.UsersStream(s.app, s.id), Start: folded + 1, Handle: s.fold,
 			CaughtUp: func() {
 				s.caughtUp()
 				s.log.Info("shard is ready", "users", s.index.Users(), "bytes", s.index.Bytes(), "snapshot", folded > 0, "took", time.Since(begin))
@@ -74,7 +75,7 @@ func (s *shard) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		return s.m.b.Work(ctx, broker.WorkConfig{
-			Stream: wire.UsersStream(s.app, s.id), Durable: wire.MatcherConsumer, Filter: wire.PushFilter(s.app),
+			Name: "matcher_pushes", Stream: wire.UsersStream(s.app, s.id), Durable: wire.MatcherConsumer, Filter: wire.PushFilter(s.app),
 			Rank: s.hold.Rank, Handle: s.match,
 		})
 	})
@@ -145,13 +146,15 @@ func (s *shard) apply() {
 }
 
 // match publishes the audience of one push.
-func (s *shard) match(ctx context.Context, m *broker.Message) error {
+func (s *shard) match(ctx context.Context, m *broker.Message) (err error) {
 	p, node, err := decode(m)
 	if err != nil {
 		s.log.Error("a push cannot be read; nobody of the shard gets it", "seq", m.Seq, "err", err)
 		s.m.metrics.evaluations.WithLabelValues(resultCorrupt).Inc()
 		return nil
 	}
+	span := s.m.cfg.Tracer.Process(m.Header, "evaluate", wire.UsersStream(s.app, s.id), wire.PushPlace{App: s.app, Shard: s.id, Seq: p.Seq})
+	defer func() { span.End(err) }()
 	if err := s.await(ctx, m.Seq); err != nil {
 		return fmt.Errorf("wait for the log up to push %d: %w", p.Seq, err)
 	}
@@ -179,8 +182,8 @@ func (s *shard) match(ctx context.Context, m *broker.Message) error {
 	if audience.Data, err = wire.EncodeBitmap(users); err != nil {
 		return err
 	}
-	_, _, err = s.m.b.Publish(ctx, audience.Once())
-	if errors.Is(err, broker.ErrConflict) {
+	span.Int("users", int(users.GetCardinality()))
+	if err = s.publish(ctx, audience.Once(), span); errors.Is(err, broker.ErrConflict) {
 		s.m.metrics.evaluations.WithLabelValues(resultRepeated).Inc()
 		return nil
 	}
@@ -190,6 +193,15 @@ func (s *shard) match(ctx context.Context, m *broker.Message) error {
 	s.m.metrics.evaluations.WithLabelValues(resultPublished).Inc()
 	s.m.metrics.matched.Add(float64(users.GetCardinality()))
 	return nil
+}
+
+// publish publishes an audience as a part of the span of its evaluation.
+func (s *shard) publish(ctx context.Context, audience broker.Message, of tracing.Span) error {
+	span := of.Send(s.m.cfg.Tracer, wire.AudiencesStream)
+	audience.Header = span.Inject(audience.Header)
+	_, _, err := s.m.b.Publish(ctx, audience)
+	span.End(err)
+	return err
 }
 
 // decode reads a push, with its predicate; a revocation has none, and a replay goes by none.

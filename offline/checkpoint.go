@@ -63,12 +63,14 @@ func (c *checkpoint) write(ctx context.Context, all bool) {
 	for _, ch := range changes {
 		if err := c.entry(ctx, ch); err != nil {
 			whole = false
+			c.s.o.metrics.failed.Inc()
 			c.s.pending.failed(ch)
 			c.s.log.Warn("write a pending entry; will try again", "push", ch.seq, "err", err)
 		}
 	}
 	if at = further(at, c.at); whole && at != c.at {
 		if err := c.position(ctx, at); err != nil {
+			c.s.o.metrics.failed.Inc()
 			c.s.log.Warn("write the position of the pending entries; will try again", "err", err)
 		}
 	}

@@ -53,7 +53,8 @@ func (i *inbox) take(ctx context.Context, r *broker.Request) {
 		return
 	}
 	i.wg.Go(func() {
-		defer func() { <-i.waiting }()
+		i.s.o.waiting.Add(1)
+		defer func() { <-i.waiting; i.s.o.waiting.Add(-1) }()
 		wait, cancel := context.WithTimeout(ctx, inboxWait)
 		defer cancel()
 		if i.s.audiences.Await(wait, q.Audiences) != nil || i.s.receipts.Await(wait, q.Receipts) != nil {

@@ -19,6 +19,7 @@ type metrics struct {
 	merged  prometheus.Counter
 	tasks   prometheus.Counter
 	corrupt prometheus.Counter
+	failed  prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, more ...prometheus.Collector) (*metrics, error) {
@@ -41,10 +42,18 @@ func newMetrics(reg prometheus.Registerer, more ...prometheus.Collector) (*metri
 		tasks:   counter("carillon_offline_tasks_written_total", "Entries of the TASKS bucket that were written: the counts of a push."),
 		corrupt: counter("carillon_offline_corrupt_total", "Audiences, receipts and entries that cannot be read."),
 	}
-	for _, c := range append(more, m.live, m.inbox, m.fetched, m.entries, m.bytes, m.merged, m.tasks, m.corrupt) {
+	m.failed = counter("carillon_offline_writes_failed_total", "Entries of the PENDING bucket and positions that could not be written; they are tried again.")
+	for _, c := range append(more, m.failed, m.live, m.inbox, m.fetched, m.entries, m.bytes, m.merged, m.tasks, m.corrupt) {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// waitingGauge is a metric of the logins that wait.
+func (o *Offline) waitingGauge() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "carillon_offline_inbox_waiting", Help: "Logins that wait here for the logs to be folded as far as they ask.",
+	}, func() float64 { return float64(o.waiting.Load()) })
 }

@@ -23,6 +23,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,6 +31,7 @@ import (
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -42,6 +44,8 @@ type Config struct {
 	// Checkpoint is how often entries that receipts have changed are written; new ones are written at once. It is also how
 	// often it is looked for pushes that are to be counted.
 	Checkpoint time.Duration
+	// Tracer of pushes; nil for none.
+	Tracer *tracing.Tracer
 }
 
 // Default has one standby, and checkpoints every five seconds: a restart folds that much again.
@@ -64,6 +68,7 @@ type Offline struct {
 	b       *broker.Broker
 	log     *slog.Logger
 	metrics *metrics
+	waiting atomic.Int64 // inbox requests that wait for the logs
 	shards  *broker.ShardRunner
 }
 
@@ -75,15 +80,17 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 	o := &Offline{cfg: cfg, b: b, log: log.With("component", "offline")}
 	o.shards = broker.NewShardRunner(b, broker.ShardConfig{Role: wire.RoleOffline, Apps: cfg.Apps, Standby: cfg.Standby},
 		func(ctx context.Context, h *broker.Hold) error {
+			s := newShard(o, h.App, h.Shard)
+			s.first = func() bool { rank, _ := h.Rank(); return rank == 0 }
 			g, ctx := errgroup.WithContext(ctx)
-			g.Go(func() error { return newShard(o, h.App, h.Shard).run(ctx, h.Ready) })
+			g.Go(func() error { return s.run(ctx, h.Ready) })
 			if h.Shard == tasksShard {
 				g.Go(func() error { return newTasks(o, h).run(ctx) })
 			}
 			return g.Wait()
 		})
 	var err error
-	if o.metrics, err = newMetrics(reg, o.shards.Collector("carillon_offline_shards_held",
+	if o.metrics, err = newMetrics(reg, o.waitingGauge(), o.shards.MembersGauge("carillon_offline_members"), o.shards.BehindGauge("carillon_offline_shards_behind"), o.shards.Collector("carillon_offline_shards_held",
 		"Shards whose pending pushes are held here, by place: first, standby, or leaving (until another has taken the shard over).")); err != nil {
 		return nil, fmt.Errorf("register the offline worker's metrics: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -29,8 +30,9 @@ type entry struct {
 	revokes push.Seq        // the push that this one, a revocation, cancels; 0 for others
 	had     *roaring.Bitmap // of a revocation: who has had the push that it cancels, as far as the receipts say
 	users   *roaring.Bitmap
-	rev     uint64 // of the entry in the bucket, 0 when it has never been written
-	dirty   bool   // users are not what the bucket holds
+	rev     uint64       // of the entry in the bucket, 0 when it has never been written
+	dirty   bool         // users are not what the bucket holds
+	span    tracing.Span // from the fold of the audience until the bucket has the entry
 }
 
 // is says whether the entry waits for the user. A revocation does for those who have had what it cancels.
@@ -221,6 +223,24 @@ func (p *pending) written(c change, rev uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.entry.rev = rev
+	c.entry.span.End(nil)
+	c.entry.span = tracing.Span{}
+}
+
+// traced gives an entry that is new the span of its keeping, which ends when the bucket has it. It says whether there is
+// such an entry.
+func (p *pending) traced(seq push.Seq, span tracing.Span) bool {
+	if !span.Recording() {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i, ok := p.find(seq)
+	if ok {
+		span.Int("users", int(p.live[i].users.GetCardinality()))
+		p.live[i].span = span
+	}
+	return ok
 }
 
 // failed makes an entry wait for the next checkpoint.

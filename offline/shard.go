@@ -11,6 +11,7 @@ import (
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -22,6 +23,7 @@ type shard struct {
 	log     *slog.Logger
 	width   uint32 // of its bitmaps
 	pending *pending
+	first   func() bool // whether it is traced here what becomes of a push, as standbys do the same; nil: it is
 
 	audiences, receipts broker.Progress // what inbox requests wait for
 
@@ -160,8 +162,12 @@ func (s *shard) follow(ctx context.Context, stream, filter string, after uint64,
 	if err != nil {
 		return err
 	}
+	name := "offline_audiences"
+	if stream == wire.ReceiptsStream {
+		name = "offline_receipts"
+	}
 	return s.o.b.Fold(ctx, broker.FoldConfig{
-		Stream: stream, Filter: filter, Start: after + 1,
+		Name: name, Stream: stream, Filter: filter, Start: after + 1,
 		CaughtUp: func() {
 			at.Advance(last)
 			caught <- struct{}{}
@@ -193,6 +199,10 @@ func (s *shard) foldAudience(ctx context.Context, m *broker.Message, expire int6
 	if err != nil {
 		return err
 	}
+	var span tracing.Span
+	if s.first == nil || s.first() {
+		span = s.o.cfg.Tracer.Process(m.Header, "keep", wire.AudiencesStream, place)
+	}
 	fresh, now := false, time.Now().Unix()
 	if header, ok := m.Header[wire.HeaderRevokes]; ok {
 		revoked, err := strconv.ParseUint(header, 10, 64)
@@ -206,6 +216,9 @@ func (s *shard) foldAudience(ctx context.Context, m *broker.Message, expire int6
 		}
 	} else {
 		fresh = s.pending.audience(place.Seq, expire, now, users, m.Seq)
+	}
+	if !fresh || !s.pending.traced(place.Seq, span) {
+		span.End(nil) // there is nothing to keep
 	}
 	if fresh {
 		select { // never waits: a mark that is there already says the same

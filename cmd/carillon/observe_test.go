@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os/exec"
+	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,6 +24,7 @@ type dashboard struct {
 	Panels []struct {
 		ID         int    `json:"id"`
 		Title      string `json:"title"`
+		Type       string `json:"type"`
 		Datasource struct {
 			UID string `json:"uid"`
 		} `json:"datasource"`
@@ -37,13 +41,102 @@ var (
 	byLabels   = regexp.MustCompile(`by \(([a-z, ]+)\)`)
 )
 
-// Each query asks for metrics that there are, by labels that they have.
-func TestDashboardAsksForWhatThereIs(t *testing.T) {
-	t.Parallel()
+// labels are those of every metric of the reference, with what Prometheus adds.
+func labels(t *testing.T) map[string][]string {
+	t.Helper()
 	labels := map[string][]string{}
 	for _, row := range metricRow.FindAllStringSubmatch(string(read(t, "docs/reference.md")), -1) {
 		labels[row[1]] = append(strings.Split(row[2], ","), "instance", "role", "le")
 	}
+	return labels
+}
+
+// asks holds a query against the metrics that there are.
+func asks(t *testing.T, who, expr string, labels map[string][]string) {
+	t.Helper()
+	names := metricName.FindAllString(expr, -1)
+	if len(names) == 0 {
+		t.Errorf("%s asks for nothing: %s", who, expr)
+	}
+	for _, name := range names {
+		of := strings.TrimSuffix(name, "_bucket")
+		if strings.HasPrefix(name, "process_") || strings.HasPrefix(name, "go_") {
+			continue
+		}
+		has, ok := labels[of]
+		if !ok {
+			t.Errorf("%s asks for %s, which nobody has", who, name)
+		}
+		for _, by := range byLabels.FindAllStringSubmatch(expr, -1) {
+			for _, l := range strings.Split(by[1], ", ") {
+				if !slices.Contains(has, l) {
+					t.Errorf("%s groups %s by %s, which it has not", who, name, l)
+				}
+			}
+		}
+	}
+}
+
+// Each alert asks for metrics that there are, says how urgent it is and what it means, and has a section in the runbook;
+// Prometheus is given the file. Where promtool is installed it looks at it, too.
+func TestAlertsAskForWhatThereIs(t *testing.T) {
+	t.Parallel()
+	const rules, book = "deploy/prometheus/carillon.rules.yml", "docs/alerts.md"
+	var file struct {
+		Groups []struct {
+			Rules []struct {
+				Alert       string            `yaml:"alert"`
+				Expr        string            `yaml:"expr"`
+				For         string            `yaml:"for"`
+				Labels      map[string]string `yaml:"labels"`
+				Annotations map[string]string `yaml:"annotations"`
+			} `yaml:"rules"`
+		} `yaml:"groups"`
+	}
+	if err := yaml.Unmarshal(read(t, rules), &file); err != nil {
+		t.Fatal(err)
+	}
+	labels, runbook, alerts := labels(t), string(read(t, book)), map[string]bool{}
+	for _, g := range file.Groups {
+		for _, r := range g.Rules {
+			if alerts[r.Alert] {
+				t.Errorf("%s is there twice", r.Alert)
+			}
+			alerts[r.Alert] = true
+			if !strings.HasPrefix(r.Expr, "up") && !strings.Contains(r.Expr, "(up{") {
+				asks(t, r.Alert, r.Expr, labels)
+			}
+			if s := r.Labels["severity"]; s != "critical" && s != "warning" {
+				t.Errorf("%s is %q", r.Alert, s)
+			}
+			if r.For == "" && !strings.Contains(r.Expr, "increase(") || r.Annotations["summary"] == "" {
+				t.Errorf("%s has neither a time nor a meaning: %+v", r.Alert, r)
+			}
+			if r.Annotations["runbook"] != book+"#"+strings.ToLower(r.Alert) || !strings.Contains(runbook, "\n## "+r.Alert+"\n") {
+				t.Errorf("%s leads to %q, where nothing is", r.Alert, r.Annotations["runbook"])
+			}
+		}
+	}
+	for _, heading := range regexp.MustCompile(`(?m)^## (Carillon\w+)$`).FindAllStringSubmatch(runbook, -1) {
+		if !alerts[heading[1]] {
+			t.Errorf("%s is about %s, which is no alert", book, heading[1])
+		}
+	}
+	if len(alerts) < 15 || !strings.Contains(string(read(t, "deploy/prometheus/prometheus.yml")), "rule_files: ["+path.Base(rules)+"]") ||
+		!slices.Contains(readCompose(t).Services["prometheus"].Volumes, "./deploy/prometheus:/etc/prometheus:ro") {
+		t.Error("Prometheus is not given the alerts")
+	}
+	if promtool, err := exec.LookPath("promtool"); err == nil {
+		if out, err := exec.CommandContext(t.Context(), promtool, "check", "config", filepath.Join(top, "deploy/prometheus/prometheus.yml")).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	}
+}
+
+// Each query asks for metrics that there are, by labels that they have.
+func TestDashboardAsksForWhatThereIs(t *testing.T) {
+	t.Parallel()
+	labels := labels(t)
 	var d dashboard
 	if err := json.Unmarshal(read(t, "deploy/grafana/dashboards/carillon.json"), &d); err != nil {
 		t.Fatal(err)
@@ -57,31 +150,14 @@ func TestDashboardAsksForWhatThereIs(t *testing.T) {
 			t.Errorf("panel %q is where %q is", p.Title, other)
 		}
 		taken[[2]int{p.GridPos.X, p.GridPos.Y}], ids[p.ID] = p.Title, true
+		if p.Type == "row" {
+			continue
+		}
 		if p.Datasource.UID != "prometheus" || len(p.Targets) == 0 {
 			t.Errorf("panel %q asks %q", p.Title, p.Datasource.UID)
 		}
 		for _, q := range p.Targets {
-			names := metricName.FindAllString(q.Expr, -1)
-			if len(names) == 0 {
-				t.Errorf("panel %q asks for nothing: %s", p.Title, q.Expr)
-			}
-			for _, name := range names {
-				of := strings.TrimSuffix(name, "_bucket")
-				if strings.HasPrefix(name, "process_") || strings.HasPrefix(name, "go_") {
-					continue
-				}
-				has, ok := labels[of]
-				if !ok {
-					t.Errorf("panel %q asks for %s, which nobody has", p.Title, name)
-				}
-				for _, by := range byLabels.FindAllStringSubmatch(q.Expr, -1) {
-					for _, l := range strings.Split(by[1], ", ") {
-						if !slices.Contains(has, l) {
-							t.Errorf("panel %q groups %s by %s, which it has not", p.Title, name, l)
-						}
-					}
-				}
-			}
+			asks(t, "panel "+p.Title, q.Expr, labels)
 		}
 	}
 	provider := string(read(t, "deploy/grafana/provisioning/dashboards/carillon.yml"))
@@ -104,7 +180,7 @@ func TestPrometheusScrapesEveryService(t *testing.T) {
 			} `yaml:"dns_sd_configs"`
 		} `yaml:"scrape_configs"`
 	}
-	if err := yaml.Unmarshal(read(t, "deploy/prometheus.yml"), &p); err != nil {
+	if err := yaml.Unmarshal(read(t, "deploy/prometheus/prometheus.yml"), &p); err != nil {
 		t.Fatal(err)
 	}
 	if len(p.Scrape) != 1 || len(p.Scrape[0].DNS) != 1 || p.Scrape[0].Path != "/metrics" || p.Scrape[0].DNS[0].Port != 8080 || p.Scrape[0].DNS[0].Type != "A" {

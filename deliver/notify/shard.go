@@ -48,10 +48,10 @@ func (s *shard) run(ctx context.Context) error {
 	s.waiting = newWaiting(at)
 	g, ctx := errgroup.WithContext(ctx)
 	caught := make(chan struct{}, 3)
-	follow := func(stream, filter string, after uint64, fold func(*broker.Message) error) {
+	follow := func(name, stream, filter string, after uint64, fold func(*broker.Message) error) {
 		g.Go(func() error {
 			return s.n.b.Fold(ctx, broker.FoldConfig{
-				Stream: stream, Filter: filter, Start: after + 1,
+				Name: name, Stream: stream, Filter: filter, Start: after + 1,
 				CaughtUp: func() { caught <- struct{}{} },
 				Handle: func(m *broker.Message) error {
 					if err := fold(m); err != nil {
@@ -62,12 +62,12 @@ func (s *shard) run(ctx context.Context) error {
 			})
 		})
 	}
-	follow(wire.DevicesStream(s.app), wire.DeviceFilter(s.app, s.id), 0, s.foldDevices)
-	follow(wire.AudiencesStream, wire.AudienceFilter(s.app, s.id), at.Audiences, func(m *broker.Message) error { return s.foldAudience(m, since) })
-	follow(wire.ReceiptsStream, wire.ReceiptFilter(s.app, s.id), at.Receipts, s.foldReceipt)
+	follow("notify_devices", wire.DevicesStream(s.app), wire.DeviceFilter(s.app, s.id), 0, s.foldDevices)
+	follow("notify_audiences", wire.AudiencesStream, wire.AudienceFilter(s.app, s.id), at.Audiences, func(m *broker.Message) error { return s.foldAudience(m, since) })
+	follow("notify_receipts", wire.ReceiptsStream, wire.ReceiptFilter(s.app, s.id), at.Receipts, s.foldReceipt)
 	g.Go(func() error { // what another worker has cut waits here no more
 		return s.n.b.Fold(ctx, broker.FoldConfig{
-			Stream: wire.NoticesStream, Filter: wire.CutSubject(s.app, s.id),
+			Name: "notify_cut", Stream: wire.NoticesStream, Filter: wire.CutSubject(s.app, s.id),
 			Handle: func(m *broker.Message) error {
 				if at, err := wire.DecodePosition(m.Data); err == nil {
 					s.waiting.cut(at.Audiences)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 )
 
 // Role is what an API key may be used for.
@@ -103,6 +104,8 @@ type Config struct {
 	RevokeWait time.Duration
 	// Quota of pushes; nil for none.
 	Quota Quota
+	// Tracer of pushes; nil for none.
+	Tracer *tracing.Tracer
 }
 
 // Default is the same limits as the contract's, without apps.

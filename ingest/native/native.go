@@ -192,7 +192,7 @@ type call struct {
 }
 
 func (n *Native) run(c echo.Context, o *operation) (*reply, error) {
-	r := c.Request()
+	r, start := c.Request(), time.Now()
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, codeParameter, "the URL's parameters cannot be parsed")
@@ -231,7 +231,15 @@ func (n *Native) run(c echo.Context, o *operation) (*reply, error) {
 	// A caller that hangs up does not stop its request between two writes.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), n.cfg.CallTimeout)
 	defer cancel()
-	return o.handle(ctx, in)
+	ctx, span := n.cfg.Tracer.Request(ctx, r, o.id, start)
+	out, err := o.handle(ctx, in)
+	if err == nil {
+		span.Status(out.status)
+	} else if span.Recording() {
+		span.Status(problemOf(err).Status)
+	}
+	span.End(nil)
+	return out, err
 }
 
 // param decodes a path's parameter, which Echo takes from the path as it was sent where that has escapes that Go would not

@@ -80,13 +80,23 @@ func (n *Native) publish(ctx context.Context, p *push.Push, name string) (*reply
 			return nil, err
 		}
 	}
-	seq, _, err := n.b.Publish(ctx, broker.Message{Subject: wire.PushSubject(p.App, name), Data: data, TTL: n.b.Retention()}.Once())
+	seq, err := n.send(ctx, p.App, broker.Message{Subject: wire.PushSubject(p.App, name), Data: data})
 	settle(!errors.Is(err, broker.ErrConflict) && !errors.Is(err, broker.ErrRefused))
 	if err != nil {
 		return nil, err
 	}
 	p.Seq = push.Seq(seq)
 	return acceptance(p), nil
+}
+
+// send puts a push, or the revocation of one, on the broker, once.
+func (n *Native) send(ctx context.Context, app push.AppID, m broker.Message) (seq uint64, err error) {
+	span := n.cfg.Tracer.Send(ctx, wire.PushesStream)
+	m.TTL, m.Header = n.b.Retention(), span.Inject(nil)
+	seq, _, err = n.b.Publish(ctx, m.Once())
+	span.About(app, push.Seq(seq))
+	span.End(err)
+	return seq, err
 }
 
 // readPush checks the fields. What becomes known only by accepting it, its time and sequence, is not set. A count needs no

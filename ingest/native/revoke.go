@@ -79,7 +79,7 @@ func (n *Native) revoke(ctx context.Context, c *call, p *push.Push) (*push.Push,
 		return nil, err
 	}
 	subject := wire.RevocationSubject(p.App, p.Seq)
-	seq, _, err := n.b.Publish(ctx, broker.Message{Subject: subject, Data: data, TTL: n.b.Retention()}.Once())
+	seq, err := n.send(ctx, p.App, broker.Message{Subject: subject, Data: data})
 	if err == nil {
 		r.Seq = push.Seq(seq)
 		return r, nil

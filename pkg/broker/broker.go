@@ -69,6 +69,11 @@ type core struct {
 	shards  map[shardKey]bool // whose streams this process has made or seen
 	floors  floors
 	roles   map[string]membership
+
+	followers map[*follower]struct{}
+	metrics   *metrics
+	full      fullness
+	state     stateCache
 }
 
 type shardKey struct {
@@ -98,7 +103,7 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Broker, error)
 	b := &Broker{core: &core{
 		cfg: cfg, log: log.With("component", "broker"),
 		streams: map[string]jetstream.Stream{}, writers: map[string]*writer{}, shards: map[shardKey]bool{},
-		roles: map[string]membership{},
+		roles: map[string]membership{}, metrics: newMetrics(),
 	}}
 	if err := b.connect(ctx); err != nil {
 		b.Close()
@@ -118,10 +123,14 @@ func (b *Broker) connect(ctx context.Context) error {
 			if sub != nil {
 				subject = sub.Subject
 			}
+			if errors.Is(err, nats.ErrSlowConsumer) {
+				b.metrics.slow.Inc()
+			}
 			b.log.Warn("connection to the broker", "subject", subject, "err", err)
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			b.conns.lost()
+			b.metrics.disconnects.Inc()
 			if err != nil {
 				b.log.Warn("disconnected from the broker", "err", err)
 			}

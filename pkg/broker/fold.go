@@ -25,6 +25,8 @@ const (
 
 // FoldConfig says what to replay.
 type FoldConfig struct {
+	// Name shows how far the fold is behind, in the metrics and to Stuck; one of few. Empty: it is not shown.
+	Name   string
 	Stream string
 	// Filter is a subject filter within the stream; empty for all.
 	Filter string
@@ -43,7 +45,8 @@ type FoldConfig struct {
 // Fold replays a stream in order and then follows it, until ctx ends or Handle fails. It survives the loss of the broker:
 // it goes on behind the last message that was handled. Each message is handled exactly once by one call of Fold.
 func (b *Broker) Fold(ctx context.Context, cfg FoldConfig) error {
-	f := fold{cfg: cfg, next: cfg.Start}
+	f := fold{cfg: cfg, next: cfg.Start, seen: follower{name: cfg.Name, stream: cfg.Stream, filter: cfg.Filter}}
+	defer b.track(&f.seen)()
 	backoff := 50 * time.Millisecond
 	for {
 		handled := f.next
@@ -60,6 +63,8 @@ func (b *Broker) Fold(ctx context.Context, cfg FoldConfig) error {
 		if f.next != handled {
 			backoff = 50 * time.Millisecond
 		}
+		f.seen.broke(err)
+		b.metrics.interrupted.WithLabelValues(interruptedFold).Inc()
 		b.log.Warn("following a stream was interrupted; will go on", "stream", cfg.Stream, "filter", cfg.Filter, "at", f.next, "err", err)
 		select { // the pause wakes it, ctx ends it
 		case <-ctx.Done():
@@ -75,6 +80,7 @@ type fold struct {
 	next   uint64 // sequence behind the last handled one
 	read   bool   // everything that was there at the start has been handled
 	failed error  // from Handle
+	seen   follower
 }
 
 // errGap is why a fold begins again behind what it has: a message was lost on its way here.
@@ -95,6 +101,7 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 	}
 	info := cons.CachedInfo()
 	defer b.forget(ctx, f.cfg.Stream, info.Name)
+	f.seen.follows(info.Name)
 	read := info.NumPending == 0
 	if read && f.caughtUp() {
 		return nil
@@ -119,9 +126,11 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 		}
 		last++
 		msg := fromStream(m, meta)
+		f.seen.begin(last, msg.More)
 		if f.failed = f.cfg.Handle(&msg); f.failed != nil {
 			return f.failed
 		}
+		f.seen.end(last)
 		f.next = msg.Seq + 1
 		read = read || msg.More == 0
 		if read && f.caughtUp() {

@@ -33,6 +33,20 @@ func (r *ShardRunner) Collector(name, help string) prometheus.Collector {
 	return heldMetric{r, prometheus.NewDesc(name, help, []string{"place"}, nil)}
 }
 
+// MembersGauge is a metric of how many members of the role this one knows, itself among them, and 0 before its first look.
+func (r *ShardRunner) MembersGauge(name string) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: name, Help: "Processes of the role that this one knows, itself among them; 0 before its first look.",
+	}, func() float64 { ids, _ := r.member.Members(); return float64(len(ids)) })
+}
+
+// BehindGauge is a metric of how many shards and apps Ready waits for.
+func (r *ShardRunner) BehindGauge(name string) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: name, Help: "Shards and apps whose logs are still being read here before their work begins.",
+	}, func() float64 { return float64(r.behind.Load()) })
+}
+
 type heldMetric struct {
 	r    *ShardRunner
 	desc *prometheus.Desc

@@ -98,10 +98,16 @@ func (b *Broker) Publish(ctx context.Context, m Message) (seq uint64, repeated b
 		if err != nil {
 			err = asConflict(err)
 			b.wrote(err, nil, m)
+			b.outcome(err, 1)
 			return fmt.Errorf("publish to %s: %w", m.Subject, asRefused(err))
 		}
 		seq, repeated = ack.Sequence, ack.Duplicate
 		b.wrote(nil, []uint64{seq}, m)
+		if repeated {
+			b.metrics.writes.WithLabelValues(wroteRepeated).Inc()
+			return nil
+		}
+		b.outcome(nil, 1)
 		return nil
 	})
 	return seq, repeated, err

@@ -104,14 +104,14 @@ func (b *Broker) queueOnce(ctx context.Context, cfg QueueConfig, progress func()
 		default:
 			return fmt.Errorf("take tasks from %s: %w", cfg.Stream, err)
 		}
-		if err := b.queued(ctx, cfg, m, progress); err != nil {
+		if err := b.queueTask(ctx, cfg, m, progress); err != nil {
 			return err
 		}
 	}
 }
 
-// queued does one task and says so, or gives it back.
-func (b *Broker) queued(ctx context.Context, cfg QueueConfig, m jetstream.Msg, progress func()) error {
+// queueTask does one task and says so, or gives it back.
+func (b *Broker) queueTask(ctx context.Context, cfg QueueConfig, m jetstream.Msg, progress func()) error {
 	meta, err := m.Metadata()
 	if err != nil {
 		return fmt.Errorf("take tasks from %s: %w", cfg.Stream, err)

@@ -26,6 +26,8 @@ const workGroup = "workers"
 
 // WorkConfig says which tasks to take.
 type WorkConfig struct {
+	// Name shows how many tasks wait, in the metrics and to Stuck; one of few. Empty: it is not shown.
+	Name   string
 	Stream string
 	// Durable names the consumer that the workers share.
 	Durable string
@@ -41,12 +43,22 @@ type WorkConfig struct {
 // Work takes tasks one at a time, until ctx ends. A task counts as done when Handle returns nil; it may come again even so,
 // when the process or the connection dies before the broker hears of it: Handle must bear repeats.
 func (b *Broker) Work(ctx context.Context, cfg WorkConfig) error {
+	seen := &follower{name: cfg.Name, stream: cfg.Stream, filter: cfg.Filter, first: func() bool {
+		if cfg.Rank == nil {
+			return true
+		}
+		rank, _ := cfg.Rank()
+		return rank == 0
+	}}
+	defer b.track(seen)()
 	backoff := 50 * time.Millisecond
 	for {
-		err := b.workOnce(ctx, cfg, func() { backoff = 50 * time.Millisecond })
+		err := b.workOnce(ctx, cfg, seen, func() { backoff = 50 * time.Millisecond })
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		seen.broke(err)
+		b.metrics.interrupted.WithLabelValues(interruptedWork).Inc()
 		b.log.Warn("taking tasks was interrupted; will go on", "stream", cfg.Stream, "consumer", cfg.Durable, "err", err)
 		select { // the pause wakes it, ctx ends it
 		case <-ctx.Done():
@@ -57,7 +69,7 @@ func (b *Broker) Work(ctx context.Context, cfg WorkConfig) error {
 	}
 }
 
-func (b *Broker) workOnce(ctx context.Context, cfg WorkConfig, progress func()) (err error) {
+func (b *Broker) workOnce(ctx context.Context, cfg WorkConfig, seen *follower, progress func()) (err error) {
 	ctx, cancel := b.conns.until(ctx)
 	defer cancel()
 	defer func() { err = cause(ctx, err) }()
@@ -69,8 +81,9 @@ func (b *Broker) workOnce(ctx context.Context, cfg WorkConfig, progress func()) 
 	if err != nil {
 		return fmt.Errorf("make consumer %s of %s: %w", cfg.Durable, cfg.Stream, err)
 	}
+	seen.follows(cfg.Durable)
 	for {
-		if err := b.workAtRank(ctx, cons, cfg, progress); err != nil {
+		if err := b.workAtRank(ctx, cons, cfg, seen, progress); err != nil {
 			return err
 		}
 	}
@@ -81,7 +94,7 @@ const maxRank = 9
 
 // workAtRank takes tasks until the worker's rank is another, which is no error, or ctx ends. What has been given to it by
 // then it does, or gives back when ctx has ended, so that no task waits until the broker misses it.
-func (b *Broker) workAtRank(ctx context.Context, cons jetstream.Consumer, cfg WorkConfig, progress func()) error {
+func (b *Broker) workAtRank(ctx context.Context, cons jetstream.Consumer, cfg WorkConfig, seen *follower, progress func()) error {
 	rank, changed := 0, (<-chan struct{})(nil)
 	if cfg.Rank != nil {
 		rank, changed = cfg.Rank()
@@ -124,7 +137,7 @@ func (b *Broker) workAtRank(ctx context.Context, cons jetstream.Consumer, cfg Wo
 		default:
 			return fmt.Errorf("take tasks from %s: %w", cfg.Stream, err)
 		}
-		if err := b.task(ctx, cfg, m, progress); err != nil {
+		if err := b.task(ctx, cfg, m, seen, progress); err != nil {
 			return err
 		}
 	}
@@ -134,7 +147,7 @@ func (b *Broker) workAtRank(ctx context.Context, cons jetstream.Consumer, cfg Wo
 const drainWait = time.Second
 
 // task does one task and says so, or gives it back.
-func (b *Broker) task(ctx context.Context, cfg WorkConfig, m jetstream.Msg, progress func()) error {
+func (b *Broker) task(ctx context.Context, cfg WorkConfig, m jetstream.Msg, seen *follower, progress func()) error {
 	meta, err := m.Metadata()
 	if err != nil {
 		return fmt.Errorf("take tasks from %s: %w", cfg.Stream, err)
@@ -144,14 +157,19 @@ func (b *Broker) task(ctx context.Context, cfg WorkConfig, m jetstream.Msg, prog
 	if err == nil {
 		done := make(chan struct{})
 		go sign(m, done)
+		n := seen.begun.Load() + 1
+		seen.begin(n, msg.More)
 		err = cfg.Handle(ctx, &msg)
+		seen.end(n)
 		close(done)
 	}
 	if ctx.Err() != nil && err != nil {
+		b.metrics.tasks.WithLabelValues(taskReturned).Inc()
 		_ = m.Nak() // the next in rank has it at once; if this is lost, when the broker misses our answer
 		return nil
 	}
 	if err != nil {
+		b.metrics.tasks.WithLabelValues(taskFailed).Inc()
 		b.log.Warn("a task failed; it will come again", "subject", msg.Subject, "seq", msg.Seq, "delivery", meta.NumDelivered, "err", err)
 		if err := m.NakWithDelay(retryDelay(meta.NumDelivered)); err != nil {
 			return fmt.Errorf("give back task %s: %w", msg.Subject, err)
@@ -159,6 +177,7 @@ func (b *Broker) task(ctx context.Context, cfg WorkConfig, m jetstream.Msg, prog
 		return nil
 	}
 	progress()
+	b.metrics.tasks.WithLabelValues(taskDone).Inc()
 	if err := b.guarded("acknowledge "+msg.Subject, m.Ack); err != nil {
 		return fmt.Errorf("acknowledge task %s: %w", msg.Subject, err)
 	}

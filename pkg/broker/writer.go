@@ -70,11 +70,16 @@ func (b *core) gather(stream string, msgs []Message) ([]uint64, error) {
 		case <-u.lead:
 		}
 	}
-	batch := w.take()
+	batch, start := w.take(), time.Now()
 	b.commit(stream, batch)
+	b.metrics.commitSeconds.Observe(time.Since(start).Seconds())
+	n := 0
 	for _, v := range batch {
+		n += len(v.msgs)
 		b.wrote(v.err, v.seqs, v.msgs...)
+		b.outcome(v.err, len(v.msgs))
 	}
+	b.metrics.commitMessages.Observe(float64(n))
 	w.handOver()
 	for _, v := range batch {
 		close(v.done)

@@ -175,6 +175,10 @@ const (
 	HeaderRevokes = "Carillon-Revokes"
 	// HeaderExpire of an audience or receipt: the push's end in unix seconds, decimal; 0 for online users only.
 	HeaderExpire = "Carillon-Expire"
+	// HeaderTraceparent and HeaderTracestate of a push, an audience or a receipt: the span that it was published in, as W3C
+	// Trace Context writes it. They are there only when the push's trace is recorded.
+	HeaderTraceparent = "traceparent"
+	HeaderTracestate  = "tracestate"
 	// HeaderBefore of a user record in a shard's log: the sequence of the record that it took the place of, decimal, 0 for
 	// the first: what its writer expected, which the broker keeps.
 	HeaderBefore = "Nats-Expected-Last-Subject-Sequence"

@@ -241,3 +241,7 @@ func ParseSessionSubject(subject string) (push.AppID, error) {
 	}
 	return app, nil
 }
+
+// WritableSubject is the subject of the key `writable` in the SETTINGS bucket: written to find out whether the broker has
+// room again.
+func WritableSubject() string { return "$KV." + SettingsBucket + ".writable" }

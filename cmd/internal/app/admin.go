@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// probes are what every process can be asked: /healthz (the process lives), /readyz (every role can do its work; else 503
-// and why) and /metrics.
+// probes are what every process can be asked: /healthz (the process lives), /readyz (it can be given work; else 503 and
+// why), /health (each check, and since when it is as it is) and /metrics.
 func (a *App) probes() *http.ServeMux {
 	text := func(w http.ResponseWriter, status int, line string) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -19,14 +19,13 @@ func (a *App) probes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if a.stopping.Load() {
-			text(w, http.StatusServiceUnavailable, "the process is stopping")
-		} else if err := a.Ready(r.Context()); err != nil {
+		if err := a.unready(r.Context()); err != nil {
 			text(w, http.StatusServiceUnavailable, err.Error())
 		} else {
 			text(w, http.StatusOK, "ready")
 		}
 	})
+	mux.HandleFunc("GET /health", a.page)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}))
 	return mux
 }

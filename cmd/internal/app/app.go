@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,8 @@ import (
 	"github.com/carillon-push/carillon/matcher"
 	"github.com/carillon-push/carillon/offline"
 	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 )
 
 // Role is a part of the service that can run alone.
@@ -51,7 +54,11 @@ type App struct {
 	rest, sessions, admins *server      // nil for what this process does not serve
 	cert, sessionsCert     *certificate // nil without TLS
 	stopping               atomic.Bool
-	brokerOnly             bool // it runs no role
+	health                 *health
+	metrics                *Metrics
+	served                 atomic.Pointer[[]push.AppID] // the apps that it works for
+	brokerOnly             bool                         // it runs no role
+	tracer                 *tracing.Tracer              // nil when nothing is traced
 }
 
 // role is a part of the process that runs.
@@ -76,21 +83,30 @@ func New(ctx context.Context, cfg *config.Config, roles []Role, log *slog.Logger
 }
 
 func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err error) {
+	if a.tracer, err = newTracer(a.cfg, a.reg, log); err != nil {
+		return err
+	}
 	if err := a.openBroker(ctx, len(roles) > 0, log); err != nil {
 		return err
+	}
+	if err := a.reg.Register(a.b.Collector()); err != nil {
+		return fmt.Errorf("register the metrics of the broker: %w", err)
 	}
 	metrics, err := NewMetrics(a.reg)
 	if err != nil {
 		return err
 	}
+	a.metrics = metrics
+	a.setServed(a.cfg.Apps)
+	var gateway *deliver.Deliver
 	handler := newHandler(a.cfg.HTTP.Origins(), a.log)
 	// In the order in which they stop: what publishes before what folds it.
 	if slices.Contains(roles, Ingest) {
-		i, err := ingest.New(ingestConfig(a.cfg), a.b, a.reg, log)
+		i, err := ingest.New(ingestConfig(a.cfg, a.tracer), a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
-		n, err := native.New(nativeConfig(a.cfg, i), a.b, a.reg, log)
+		n, err := native.New(nativeConfig(a.cfg, i, a.tracer), a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
@@ -101,10 +117,11 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 			func(apps []config.App) error { return i.SetApps(ingestApps(apps)) })
 	}
 	if slices.Contains(roles, Deliver) {
-		d, err := deliver.New(deliverConfig(a.cfg), a.b, a.reg, log)
+		d, err := deliver.New(deliverConfig(a.cfg, a.tracer), a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
+		gateway = d
 		a.roles = append(a.roles, role{Deliver, d.Run, d.Ready})
 		a.apps = append(a.apps, func(apps []config.App) error { d.SetApps(deliverApps(apps)); return nil })
 		if err := a.bindSessions(ctx, d.Handler(), metrics); err != nil {
@@ -112,7 +129,7 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 		}
 	}
 	if slices.Contains(roles, Matcher) {
-		m, err := matcher.New(matcherConfig(a.cfg), a.b, a.reg, log)
+		m, err := matcher.New(matcherConfig(a.cfg, a.tracer), a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
@@ -120,13 +137,14 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 		a.apps = append(a.apps, func(apps []config.App) error { m.SetApps(appIDs(apps)); return nil })
 	}
 	if slices.Contains(roles, Offline) {
-		o, err := offline.New(offlineConfig(a.cfg), a.b, a.reg, log)
+		o, err := offline.New(offlineConfig(a.cfg, a.tracer), a.b, a.reg, log)
 		if err != nil {
 			return err
 		}
 		a.roles = append(a.roles, role{Offline, o.Run, o.Ready})
 		a.apps = append(a.apps, func(apps []config.App) error { o.SetApps(appIDs(apps)); return nil })
 	}
+	a.health = newHealth(a.cfg.Health.StuckAfter, a.b, metrics, a.checks(roles, gateway))
 	return a.bind(ctx, handler, slices.Contains(roles, Ingest), metrics)
 }
 
@@ -156,6 +174,7 @@ func (a *App) Run(ctx context.Context) error {
 			})
 		}
 	}
+	stopTracing := a.trace(ctx)
 	stops := make([]func(), len(a.roles))
 	for i, r := range a.roles {
 		rctx, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -168,13 +187,17 @@ func (a *App) Run(ctx context.Context) error {
 		}()
 		stops[i] = func() { stop(); <-ended }
 	}
+	var looking sync.WaitGroup
+	looking.Go(func() { a.health.run(ctx) })
 	<-ctx.Done()
+	looking.Wait()
 	a.log.Info("stopping")
 	a.stopping.Store(true)
 	err := errors.Join(a.rest.shutdown(requestWait), a.sessions.shutdown(loginWait))
 	for _, stop := range stops {
 		stop()
 	}
+	stopTracing()
 	err = errors.Join(err, a.admins.shutdown(requestWait), servers.Wait())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/carillon-push/carillon/matcher"
 	"github.com/carillon-push/carillon/offline"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/tracing"
 )
 
 // What each role needs to know of the configuration, and how a running process takes over another list of apps.
@@ -31,6 +32,7 @@ func (a *App) Reload(ctx context.Context, apps []config.App) error {
 			return err
 		}
 	}
+	a.setServed(apps)
 	a.log.Info("apps reloaded", "apps", apps)
 	return nil
 }
@@ -44,6 +46,12 @@ func (a *App) ensureApps(ctx context.Context, apps []config.App) error {
 	return nil
 }
 
+// setServed notes the apps for whose shards somebody must be there.
+func (a *App) setServed(apps []config.App) {
+	ids := appIDs(apps)
+	a.served.Store(&ids)
+}
+
 func appIDs(apps []config.App) []push.AppID {
 	ids := make([]push.AppID, len(apps))
 	for i, app := range apps {
@@ -52,10 +60,11 @@ func appIDs(apps []config.App) []push.AppID {
 	return ids
 }
 
-func ingestConfig(c *config.Config) ingest.Config {
+func ingestConfig(c *config.Config, t *tracing.Tracer) ingest.Config {
 	cfg := ingest.Default()
 	cfg.BodyLimit, cfg.MessageLimit = c.HTTP.BodyLimit, c.HTTP.MessageLimit
 	cfg.Apps, cfg.Location = ingestApps(c.Apps), c.Quotas.Location()
+	cfg.Tracer = t
 	return cfg
 }
 
@@ -70,10 +79,10 @@ func ingestApps(apps []config.App) (as []ingest.App) {
 }
 
 // nativeConfig has the contract's edge count the native interface's pushes, since a quota is the app's.
-func nativeConfig(c *config.Config, i *ingest.Ingest) native.Config {
+func nativeConfig(c *config.Config, i *ingest.Ingest, t *tracing.Tracer) native.Config {
 	cfg := native.Default()
 	cfg.BodyLimit, cfg.MessageLimit, cfg.Apps = c.HTTP.BodyLimit, c.HTTP.MessageLimit, nativeApps(c.Apps)
-	cfg.Quota = i.AdmitPush
+	cfg.Quota, cfg.Tracer = i.AdmitPush, t
 	return cfg
 }
 
@@ -95,13 +104,13 @@ func nativeApps(apps []config.App) (as []native.App) {
 	return as
 }
 
-func deliverConfig(c *config.Config) deliver.Config {
+func deliverConfig(c *config.Config, t *tracing.Tracer) deliver.Config {
 	cfg := deliver.Default()
 	s := c.Sessions
 	cfg.Socket.Heartbeat, cfg.Socket.QueueLimit, cfg.Socket.FrameLimit = s.Heartbeat, s.Queue, s.FrameLimit
 	cfg.PerAccount, cfg.Max, cfg.Logins = s.PerAccount, s.Max, s.LoginsPerSecond
 	cfg.Drain, cfg.Receipts = s.Drain, c.Receipts.Interval
-	cfg.Apps = deliverApps(c.Apps)
+	cfg.Apps, cfg.Tracer = deliverApps(c.Apps), t
 	return cfg
 }
 
@@ -112,14 +121,15 @@ func deliverApps(apps []config.App) (as []deliver.App) {
 	return as
 }
 
-func matcherConfig(c *config.Config) matcher.Config {
+func matcherConfig(c *config.Config, t *tracing.Tracer) matcher.Config {
 	cfg := matcher.Default()
 	cfg.Apps, cfg.Standby, cfg.Snapshot = appIDs(c.Apps), c.Matcher.Standby, c.Matcher.SnapshotInterval
+	cfg.Tracer = t
 	return cfg
 }
 
-func offlineConfig(c *config.Config) offline.Config {
+func offlineConfig(c *config.Config, t *tracing.Tracer) offline.Config {
 	cfg := offline.Default()
-	cfg.Apps, cfg.Standby = appIDs(c.Apps), c.Offline.Standby
+	cfg.Apps, cfg.Standby, cfg.Tracer = appIDs(c.Apps), c.Offline.Standby, t
 	return cfg
 }

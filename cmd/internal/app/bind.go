@@ -31,7 +31,7 @@ func (a *App) bind(ctx context.Context, rest *echo.Echo, ingests bool, m *Metric
 		}
 	} else {
 		probes := echo.WrapHandler(a.probes())
-		for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		for _, path := range []string{"/healthz", "/readyz", "/health", "/metrics"} {
 			rest.GET(path, probes)
 		}
 	}

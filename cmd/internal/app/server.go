@@ -38,6 +38,7 @@ type server struct {
 	http   *http.Server
 	l      net.Listener
 	work   *work
+	busy   prometheus.Gauge
 	panics prometheus.Counter
 }
 
@@ -46,7 +47,7 @@ const maxHeader = 32 << 10
 
 // newServer binds the address. The server must be served or closed.
 func newServer(ctx context.Context, l listen, m *Metrics, log *slog.Logger) (*server, error) {
-	s := &server{listen: l, log: log, work: newWork(), panics: m.panics.WithLabelValues(l.name)}
+	s := &server{listen: l, log: log, work: newWork(), busy: m.requests.WithLabelValues(l.name), panics: m.panics.WithLabelValues(l.name)}
 	held := &connections{max: int64(l.connections), open: m.open.WithLabelValues(l.name), refused: m.refused.WithLabelValues(l.name)}
 	// One request at a time on a connection: the bound on connections is one on requests.
 	var protocols http.Protocols
@@ -84,6 +85,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.work.end()
+	s.busy.Inc()
+	defer s.busy.Dec()
 	defer s.recover(a, r)
 	s.handler.ServeHTTP(a, r)
 	a.begin(http.StatusOK) // what net/http says for a handler that wrote nothing

@@ -143,6 +143,31 @@ func addresses(v any) string {
 	return ""
 }
 
+func webURL(v any) string {
+	u, err := url.Parse(v.(string))
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return describe(v) + " is not a URL such as http://collector:4318"
+	}
+	return ""
+}
+
+// pairs allows name=value, several of them separated by commas, or nothing. They are secrets, so that none is shown.
+func pairs(v any) string {
+	for i, p := range split(reflect.ValueOf(v).String()) {
+		if name, _, ok := strings.Cut(p, "="); !ok || strings.TrimSpace(name) == "" {
+			return fmt.Sprintf("number %d of the headers in it is not one such as name=value", i+1)
+		}
+	}
+	return ""
+}
+
+func share(v any) string {
+	if f := v.(float64); !(f >= 0 && f <= 1) {
+		return fmt.Sprintf("%v is not from 0 to 1", f)
+	}
+	return ""
+}
+
 // split is the elements of a list separated by commas.
 func split(list string) (elements []string) {
 	for e := range strings.SplitSeq(list, ",") {

@@ -10,6 +10,7 @@
 package config
 
 import (
+	"strings"
 	"time"
 
 	"github.com/carillon-push/carillon/pkg/push"
@@ -29,6 +30,8 @@ type Config struct {
 	Retention Retention `mapstructure:"retention"`
 	Quotas    Quotas    `mapstructure:"quotas"`
 	Log       Log       `mapstructure:"log"`
+	Tracing   Tracing   `mapstructure:"tracing"`
+	Health    Health    `mapstructure:"health"`
 	// Apps may be empty: what is to become of that is the caller's choice.
 	Apps []App `mapstructure:"apps"`
 }
@@ -151,6 +154,28 @@ type Log struct {
 	Level  string `mapstructure:"level"`
 	Format string `mapstructure:"format"`
 	Access string `mapstructure:"access"`
+}
+
+// Tracing is where the process reports the way of pushes.
+type Tracing struct {
+	Endpoint string  `mapstructure:"endpoint"`
+	Headers  Secret  `mapstructure:"headers"`
+	Sample   float64 `mapstructure:"sample"`
+}
+
+// Pairs are those of Headers, by name.
+func (t Tracing) Pairs() map[string]string {
+	pairs := map[string]string{}
+	for _, p := range split(string(t.Headers)) {
+		name, value, _ := strings.Cut(p, "=")
+		pairs[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
+	return pairs
+}
+
+// Health is when the process calls itself unwell.
+type Health struct {
+	StuckAfter time.Duration `mapstructure:"stuck_after"`
 }
 
 // Default is the configuration of a process for which nothing was set.

@@ -110,6 +110,8 @@ func convert(from, to reflect.Value) (any, error) {
 		return nil, fmt.Errorf("%s is neither true nor false", describe(from.Interface()))
 	case to.CanInt(), to.CanUint():
 		return convertInteger(from, to)
+	case to.Kind() == reflect.Float64:
+		return convertNumber(from)
 	case to.Kind() == reflect.String:
 		if from.Kind() != reflect.String {
 			return nil, errors.New("it is not text; put it in quotes")
@@ -124,6 +126,18 @@ func convert(from, to reflect.Value) (any, error) {
 		}
 	}
 	return from.Interface(), nil
+}
+
+func convertNumber(from reflect.Value) (any, error) {
+	text := describe(from.Interface())
+	if from.Kind() == reflect.String {
+		text = from.String()
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a number", describe(from.Interface()))
+	}
+	return f, nil
 }
 
 func convertInteger(from, to reflect.Value) (any, error) {

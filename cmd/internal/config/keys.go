@@ -15,7 +15,7 @@ import (
 type Key struct {
 	// Name is the path in the file, such as "http.listen"; the flag's name is the same.
 	Name string
-	// Default is a string, an int, an int64, a time.Duration or, for lists, a slice.
+	// Default is a string, an int, an int64, a float64, a time.Duration or, for lists, a slice.
 	Default any
 	// Usage is one or more sentences.
 	Usage string
@@ -31,7 +31,7 @@ const envPrefix = "CARILLON_"
 var keys = []Key{
 	{"data", "data", "The directory of the embedded broker's files and of the development app's key.", notEmpty},
 
-	{"http.listen", "127.0.0.1:8080", "The address of the REST interface and, unless admin.listen is set, of /healthz, /readyz and /metrics.", address},
+	{"http.listen", "127.0.0.1:8080", "The address of the REST interface and, unless admin.listen is set, of /healthz, /readyz, /health and /metrics.", address},
 	{"http.body_limit", int64(64 << 10), "Bytes of a request's body. A larger one is answered with HTTP 413.", between(1<<10, 16<<20)},
 	{"http.message_limit", 12 << 10, "Bytes of a push's message. A larger one is answered with code 93000.", between(1<<10, 512<<10)},
 	{"http.read_timeout", 10 * time.Second, "The time within which a request must have arrived.", durations(100*time.Millisecond, time.Hour)},
@@ -54,7 +54,7 @@ var keys = []Key{
 	{"sessions.tls_cert", "", "The path of the certificate for sessions over TLS, in PEM, with those between it and the root. It is read again when it changes. Empty: no TLS.", nil},
 	{"sessions.tls_key", "", "The path of the certificate's key, in PEM. It is read again when it changes.", nil},
 
-	{"admin.listen", "", "The address of /healthz, /readyz, /metrics and /debug/pprof, which others must not reach. Empty: they are at http.listen, without /debug/pprof.", optional(address)},
+	{"admin.listen", "", "The address of /healthz, /readyz, /health, /metrics and /debug/pprof, which others must not reach. Empty: they are at http.listen, without /debug/pprof.", optional(address)},
 
 	{"receipts.interval", time.Second, "The time between two reports of what was acknowledged. A crash forgets that much, and those pushes are sent again at the next login.", durations(10*time.Millisecond, time.Minute)},
 
@@ -91,6 +91,12 @@ var keys = []Key{
 	{"log.format", "text", "The form of a log line: text or json.", oneOf("text", "json")},
 	{"log.access", "failures", "The requests to http.listen of which each has a log line: all, failures or off.", oneOf("all", "failures", "off")},
 
+	{"tracing.endpoint", "", "The URL of an OTLP/HTTP receiver of traces, such as http://collector:4318; without a path, /v1/traces. Empty: no traces.", optional(webURL)},
+	{"tracing.headers", "", "Headers for it, as name=value, separated by commas. They have no flag: set them here or in their variable.", pairs},
+	{"tracing.sample", 0.01, "The share of the pushes, from 0 to 1, whose way is traced. The push of a caller with a traceparent header is traced when the caller's request is.", share},
+
+	{"health.stuck_after", 30 * time.Second, "The time after which something that should move and does not is called stuck: a fold with messages before it, a broker without an answer, a shard that nobody holds.", durations(100*time.Millisecond, time.Hour)},
+
 	{"apps", []any{}, "The apps. Empty: a development app with a key made at the first start.", nil},
 }
 
@@ -111,6 +117,8 @@ func RegisterFlags(flags *pflag.FlagSet) {
 			flags.Int(k.Name, d, k.Usage)
 		case int64:
 			flags.Int64(k.Name, d, k.Usage)
+		case float64:
+			flags.Float64(k.Name, d, k.Usage)
 		case time.Duration:
 			flags.Duration(k.Name, d, k.Usage)
 		}

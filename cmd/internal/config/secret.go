@@ -17,7 +17,7 @@ func (Secret) GoString() string { return hidden }
 func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // secrets are the keys that have no flag: everybody on a machine sees the command lines of its processes.
-var secrets = []string{"nats.password", "nats.token"}
+var secrets = []string{"nats.password", "nats.token", "tracing.headers"}
 
 // Secret says whether the key is for the file and the environment alone.
 func (k Key) Secret() bool { return slices.Contains(secrets, k.Name) }

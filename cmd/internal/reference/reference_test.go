@@ -24,6 +24,8 @@ import (
 	"github.com/carillon-push/carillon/ingest/native"
 	"github.com/carillon-push/carillon/matcher"
 	"github.com/carillon-push/carillon/offline"
+	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/tracing"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -103,6 +105,12 @@ func metrics(t *testing.T, b *bytes.Buffer) {
 	icfg := ingest.Default()
 	icfg.Apps = []ingest.App{{ID: 1, Keys: []string{"k"}, Admins: []string{"a"}}}
 	if _, err := ingest.New(icfg, nil, c, log); err != nil {
+		t.Fatal(err)
+	}
+	c.MustRegister((*broker.Broker)(nil).Collector())
+	tcfg := tracing.Default()
+	tcfg.Endpoint = "http://collector:4318"
+	if _, err := tracing.New(tcfg, c, log); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := app.NewMetrics(c); err != nil {
