@@ -40,6 +40,7 @@ type caller struct {
 	gateways []string
 	http     *http.Client
 	turn     atomic.Uint64 // REST processes take turns
+	haunting time.Duration // Config.Haunting
 
 	mu   sync.Mutex
 	sigs map[string]string
@@ -50,9 +51,9 @@ type caller struct {
 // of those calls get their answers.
 const callWait = 12 * time.Second
 
-func newCaller(l *Ledger, site Site, clock clock) *caller {
+func newCaller(l *Ledger, site Site, clock clock, haunting time.Duration) *caller {
 	return &caller{
-		l: l, clock: clock, site: site, gateways: site.Gateways,
+		l: l, clock: clock, site: site, gateways: site.Gateways, haunting: haunting,
 		http: &http.Client{Timeout: callWait, Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 10 * time.Second}},
 		sigs: map[string]string{}, busy: map[int]Moment{},
 	}

@@ -15,10 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// haunting is how long a call that had no answer may still be under way in a process, or on its way to the broker: longer
-// than a call is waited for and a process is stopped. Its users are left alone for that time after the repeat.
-const haunting = 16 * time.Second
-
 // claim takes those of the users whom no other call is changing, and who certainly exist. Whoever claims them releases them.
 func (c *caller) claim(users []int) []int {
 	c.mu.Lock()
@@ -58,7 +54,7 @@ func (c *caller) edit(ctx context.Context, e *Edit) {
 		c.l.Odd("a change of users was refused: %v", err)
 	}
 	if !sure {
-		at += haunting
+		at += c.haunting
 	}
 	c.release(users, at)
 }

@@ -13,7 +13,7 @@ import (
 // newProcess is one of this program's own, with a starter that ends with the test.
 func newProcess(t *testing.T, what string) (p *process, odd *[]string) {
 	t.Helper()
-	starter := newStarter()
+	starter := newStarter(nil)
 	t.Cleanup(starter.close)
 	odd = new([]string)
 	p = &process{

@@ -13,9 +13,10 @@ import (
 // Service is what is tried.
 type Service interface {
 	Site() Site
-	// Slots are the names of the processes that may be disturbed; none for a service that is left alone.
-	Slots() []string
-	// Disturb does something to a process and undoes it; begun and over are called when it has begun and is undone.
+	// Troubles are what may be done to its processes; none for a service that is left alone.
+	Troubles() []Offer
+	// Disturb does something to a process and undoes it; begun and over are called when it has begun and is undone. Where it
+	// cannot be done now, neither is.
 	Disturb(ctx context.Context, d Disturbance, begun, over func())
 	// Watch starts processes again that end by themselves, until ctx ends.
 	Watch(ctx context.Context)
@@ -51,7 +52,7 @@ func Run(ctx context.Context, cfg Config, service Service, l *Ledger, out io.Wri
 		return Verdict{}, err
 	}
 	start := clock{time.Now()}
-	r := &run{cfg: cfg, service: service, l: l, out: out, slots: make(chan struct{}, maxEdits), c: newCaller(l, service.Site(), start)}
+	r := &run{cfg: cfg, service: service, l: l, out: out, slots: make(chan struct{}, maxEdits), c: newCaller(l, service.Site(), start, cfg.Haunting)}
 	defer r.c.http.CloseIdleConnections()
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
@@ -110,7 +111,7 @@ func (r *run) progress(ctx context.Context) {
 // carryOut does each action at its time. It never waits for one: they go on beside each other.
 func (r *run) carryOut(ctx, online context.Context) {
 	begun := r.c.clock.now()
-	for a := range Schedule(r.cfg, r.service.Slots()) {
+	for a := range Schedule(r.cfg, r.service.Troubles()) {
 		pause(ctx, begun+a.At-r.c.clock.now())
 		if ctx.Err() != nil {
 			return
@@ -188,7 +189,7 @@ func (r *run) finish(ctx context.Context, offline func()) (Judge, error) {
 	collecting, cancel2 := context.WithTimeout(ctx, collectWait)
 	defer cancel2()
 	r.collect(collecting)
-	judge := Judge{Start: r.c.clock.start, End: r.c.clock.now(), Grace: r.cfg.Grace}
+	judge := Judge{Start: r.c.clock.start, End: r.c.clock.now(), Grace: r.cfg.Grace, Skew: r.cfg.Skew}
 	pause(ctx, min(settled, r.cfg.Grace)) // then nothing may come again
 	r.say("and again, when nothing may be left")
 	r.collect(collecting)
