@@ -146,6 +146,8 @@ func parse(args []string) (o options, err error) {
 	f.Float64Var(&o.run.Pushes, "pushes", o.run.Pushes, "pushes a second")
 	f.Float64Var(&o.run.Changes, "changes", o.run.Changes, "calls a second that change users")
 	f.Float64Var(&o.run.Revocations, "revocations", o.run.Revocations, "revocations a second")
+	f.Float64Var(&o.run.Removals, "removals", o.run.Removals, "accounts deleted a second, and registered again")
+	f.Float64Var(&o.run.Kicks, "kicks", o.run.Kicks, "accounts kicked a second")
 	f.DurationVar(&o.run.Troubles, "troubles", o.run.Troubles, "the mean time between two troubles; 0 for none")
 	f.DurationVar(&o.run.Stay, "stay", o.run.Stay, "the mean time for which a user is online")
 	f.DurationVar(&o.run.Progress, "progress", o.run.Progress, "the time between two lines of progress")

@@ -124,7 +124,7 @@ func (j Judge) pair(l *Ledger, v *Verdict, c *copyOf, u int, in bits) {
 	if truth == No && got {
 		l.accuse(Stranger, c, u, "the user certainly is not in the audience")
 	}
-	if !c.certain() {
+	if !c.certain() || truth == No && who.gone < p.begun { // nobody is left to whom it could come
 		return
 	}
 	v.Pairs++
@@ -172,7 +172,7 @@ func (j Judge) obliged(who *user, c *copyOf) bool {
 		// A push that was never evaluated is told of elsewhere.
 		return false
 	}
-	if p.Lifetime > 0 && j.ends(p) > j.End+j.Grace {
+	if p.Lifetime > 0 && j.ends(p) > j.End+j.Grace && who.gone == never {
 		return true
 	}
 	return slices.ContainsFunc(who.sessions, func(s *Session) bool {
@@ -195,7 +195,7 @@ func (j Judge) revocation(l *Ledger, c *copyOf, u int) {
 	if first > p.revoked+revokeSlack && by.unwell > first {
 		l.accuse(Stranger, c, u, fmt.Sprintf("it first came at %v, after its revocation was answered at %v", seconds(first), seconds(p.revoked)))
 	}
-	if first < p.revoking && p.Lifetime > 0 && j.ends(p) > j.End+j.Grace && !c.revokes.has(u) && !l.disturbed(by.gateway, first, first) {
+	if first < p.revoking && l.users[u].gone == never && p.Lifetime > 0 && j.ends(p) > j.End+j.Grace && !c.revokes.has(u) && !l.disturbed(by.gateway, first, first) {
 		l.accuse(Lost, c, u, fmt.Sprintf("the user had it at %v, and never got its revocation of %v", seconds(first), seconds(p.revoking)))
 	}
 }

@@ -154,9 +154,11 @@ func (c *caller) populate(ctx context.Context, cfg Config) error {
 		users[i] = i
 	}
 	for batch := range slices.Chunk(users, 100) {
-		if err := c.register(ctx, batch); err != nil {
-			return err
+		change := c.l.Begin(c.clock.now(), batch, Exists, "1")
+		if _, err := c.repeat(ctx, func() error { return c.register(ctx, batch) }); err != nil {
+			return fmt.Errorf("register users: %w", err)
 		}
+		c.l.Done(c.clock.now(), change)
 	}
 	having := map[Fact]map[string][]int{} // fact, value → users
 	give := func(f Fact, value string, u int) {
@@ -205,21 +207,14 @@ func (c *caller) assign(ctx context.Context, having map[Fact]map[string][]int) e
 	return g.Wait()
 }
 
+// register makes the call once.
 func (c *caller) register(ctx context.Context, users []int) error {
 	accounts := make([]string, len(users))
 	for i, u := range users {
 		accounts[i] = accountName(u)
 	}
-	change := c.l.Begin(c.clock.now(), users, Exists, "1")
-	_, err := c.repeat(ctx, func() error {
-		_, err := c.command(ctx, "im_open_login_svc/multiaccount_import", map[string]any{"Accounts": accounts})
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("register users: %w", err)
-	}
-	c.l.Done(c.clock.now(), change)
-	return nil
+	_, err := c.command(ctx, "im_open_login_svc/multiaccount_import", map[string]any{"Accounts": accounts})
+	return err
 }
 
 // pushOnce is how long after the first attempt a push of the contract may be repeated to be recognised as the same.

@@ -38,8 +38,15 @@ const (
 // errRefused is a login that was answered, and not with a session. It is to be tried again.
 var errRefused = errors.New("the login was refused")
 
+// errLocked is a login that was not tried, since the account is being deleted.
+var errLocked = errors.New("the account is being deleted")
+
 // dial logs a user in, and notes the hello.
 func (c *caller) dial(ctx context.Context, u int, gateway string) (*phone, error) {
+	if !c.enter(u) {
+		return nil, errLocked
+	}
+	defer c.leave(u)
 	p := &phone{l: c.l, clock: c.clock, s: c.l.Dial(c.clock.now(), u, c.gatewayName(gateway))}
 	ctx, cancel := context.WithTimeout(ctx, dialWait)
 	defer cancel()

@@ -133,6 +133,10 @@ func (r *run) carryOut(ctx, online context.Context) {
 			r.calls.Go(func() { r.c.push(ctx, r.cfg, a.Push) })
 		case a.Revoke != nil && r.revokes:
 			r.calls.Go(func() { r.c.revoke(ctx, *a.Revoke) })
+		case a.Remove != nil:
+			r.calls.Go(func() { r.c.remove(ctx, a.Remove) })
+		case a.Kick != nil:
+			r.calls.Go(func() { r.c.kick(ctx, *a.Kick) })
 		case a.Trouble != nil:
 			r.troubles.Go(func() { r.disturb(ctx, *a.Trouble) })
 		}
@@ -161,7 +165,8 @@ const (
 // finish lets everything come to rest, and brings every user online until nothing waits for anybody.
 func (r *run) finish(ctx context.Context, offline func()) (Judge, error) {
 	r.troubles.Wait()
-	rest, cancel := context.WithTimeout(ctx, restoreWait)
+	wait := restoreWait + r.cfg.Haunting // an unsure deletion waits that long
+	rest, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	if err := r.service.Restore(rest); err != nil {
 		return Judge{}, err
@@ -178,7 +183,7 @@ func (r *run) finish(ctx context.Context, offline func()) (Judge, error) {
 		if ctx.Err() != nil {
 			return Judge{}, ctx.Err()
 		}
-		r.l.Odd("%v after the last disturbance there are calls without an answer, or pushes that are not evaluated", restoreWait)
+		r.l.Odd("%v after the last disturbance there are calls without an answer, or pushes that are not evaluated", wait)
 	}
 	// Who is online has everything after this time, or never.
 	pause(ctx, r.cfg.Grace+time.Second)

@@ -14,6 +14,8 @@ type Action struct {
 	Push     *Push
 	Revoke   *int // the number of the push
 	Trouble  *Disturbance
+	Remove   *Removal
+	Kick     *int // the account
 }
 
 // Presence is a user who comes online, on one device, and stays.
@@ -74,7 +76,7 @@ type source struct {
 // but its arguments.
 func Schedule(cfg Config, offers []Offer) iter.Seq[Action] {
 	return func(yield func(Action) bool) {
-		sources := []*source{cfg.presences(), cfg.edits(), cfg.pushes(), cfg.troubles(offers)}
+		sources := []*source{cfg.presences(), cfg.edits(), cfg.pushes(), cfg.troubles(offers), cfg.exits()}
 		for {
 			var first *source
 			for _, s := range sources {
@@ -155,6 +157,25 @@ func (c Config) pushes() *source {
 		p.N = n
 		n++
 		return Action{Push: p}, true
+	}
+	return s
+}
+
+// exits are accounts that operators delete, and sessions that they end.
+func (c Config) exits() *source {
+	r := c.rand(7)
+	s := &source{rand: r}
+	if c.Removals+c.Kicks == 0 {
+		return s
+	}
+	s.next = min(c.Duration/5, 10*time.Second)
+	s.gap = func() time.Duration { return around(r, every(c.Removals+c.Kicks)) }
+	s.make = func(Moment) (Action, bool) {
+		account := r.IntN(c.Users)
+		if r.Float64()*(c.Removals+c.Kicks) < c.Kicks {
+			return Action{Kick: &account}, true
+		}
+		return Action{Remove: &Removal{Account: account, Pause: time.Duration(r.Int64N(int64(5 * time.Second)))}}, true
 	}
 	return s
 }
