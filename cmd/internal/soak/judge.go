@@ -253,14 +253,15 @@ func (l *Ledger) firstAck(u int, c *copyOf) Moment {
 	return never
 }
 
-// settled is the time after which an acknowledgement has reached the broker, if nothing disturbs it and the gateway.
+// settled is the time after which an acknowledgement has reached the broker, if nothing disturbs it and the gateway
+// (Config.Settled).
 const settled = 5 * time.Second
 
 // unexplained says that a repeat has no excuse: the session that acknowledged went on for a while, neither its gateway nor
 // the broker was disturbed in that time, and the login came after it. What becomes of other processes, then or later,
 // is none: from there on the acknowledgement is on disk.
 func (l *Ledger) unexplained(r repeat) bool {
-	on := r.ack.at() + settled
+	on := r.ack.at() + l.settled
 	return r.session.dialed > on && r.ack.session.well(r.ack.session.hello, on) && !l.disturbed(r.ack.session.gateway, r.ack.at(), on)
 }
 
@@ -278,6 +279,6 @@ func (l *Ledger) unexplainedRepeats(most int) []repeat {
 // disturbed says whether a process or the broker was disturbed in an interval, or just before or after.
 func (l *Ledger) disturbed(slot string, from, to Moment) bool {
 	return slices.ContainsFunc(l.troubles, func(t Trouble) bool {
-		return (t.Slot == slot || isNode(t.Slot)) && t.From-settled <= to && (t.To == never || t.To+settled >= from)
+		return (t.Slot == slot || isNode(t.Slot)) && t.From-l.settled <= to && (t.To == never || t.To+l.settled >= from)
 	})
 }

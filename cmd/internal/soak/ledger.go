@@ -16,6 +16,7 @@ type Ledger struct {
 	copies  []*copyOf
 	byID    map[string]*copyOf
 	calm    bool
+	settled time.Duration // Config.Settled
 
 	troubles   []Trouble
 	violations []Violation // what is seen at once; the judge adds the rest
@@ -25,6 +26,7 @@ type Ledger struct {
 	repeats    []repeat
 
 	accepted, revocations, revokesReceived, repeated int
+	streams                                          int // logins over event streams
 	received, logins, online, removals, kicked       int
 	kinds, ends                                      map[string]int
 	waits                                            []time.Duration // from acceptance to a live session
@@ -32,7 +34,7 @@ type Ledger struct {
 
 // NewLedger is for users with numbers from 0.
 func NewLedger(users int) *Ledger {
-	l := &Ledger{pushes: map[int]*Push{}, byID: map[string]*copyOf{}, kinds: map[string]int{}, ends: map[string]int{},
+	l := &Ledger{pushes: map[int]*Push{}, byID: map[string]*copyOf{}, settled: settled, kinds: map[string]int{}, ends: map[string]int{},
 		accused: map[accusation]bool{}, counts: map[Fault]int{}}
 	for a := range users {
 		l.users = append(l.users, &user{account: a, facts: map[Fact][]*Change{}, gone: never})

@@ -77,6 +77,9 @@ func (c *caller) dial(ctx context.Context, account int, gateway string, stream b
 	}
 	_ = p.conn.SetDeadline(time.Time{})
 	c.l.Hello(c.clock.now(), p.s, f.Pending)
+	if stream {
+		c.l.Streamed()
+	}
 	return p, nil
 }
 

@@ -28,7 +28,7 @@ func (l *Ledger) Report(w io.Writer, v Verdict) {
 	fmt.Fprintf(w, "accepted %d, unsure %d, revoked %d; frames received %d, revocations received %d\n",
 		l.accepted, len(l.pushes)-l.accepted, l.revocations, l.received, l.revokesReceived)
 	fmt.Fprintf(w, "of the pairs: in the audience %d, of them obliged to have got it %d; outside %d; open %d\n", v.In, v.Obliged, v.Out, v.Open)
-	fmt.Fprintf(w, "logins %d; sessions ended: %s\n", l.logins, tally(l.ends))
+	fmt.Fprintf(w, "logins %d, over event streams %d; sessions ended: %s\n", l.logins, l.streams, tally(l.ends))
 	done := map[string]int{}
 	for _, t := range l.troubles {
 		done[t.label()]++

@@ -52,6 +52,7 @@ func Run(ctx context.Context, cfg Config, service Service, l *Ledger, out io.Wri
 		return Verdict{}, err
 	}
 	start := clock{time.Now()}
+	l.settled = cfg.Settled
 	r := &run{cfg: cfg, service: service, l: l, out: out, slots: make(chan struct{}, maxEdits), c: newCaller(l, service.Site(), start, cfg.Haunting)}
 	defer r.c.http.CloseIdleConnections()
 	ctx, cancel := context.WithCancel(ctx)

@@ -70,6 +70,13 @@ func (l *Ledger) Hello(at Moment, s *Session, pending int) {
 	l.logins++
 }
 
+// Streamed notes that a login was over an event stream.
+func (l *Ledger) Streamed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.streams++
+}
+
 // Unwell notes that the client does not read, or answer, from now on as it should.
 func (l *Ledger) Unwell(at Moment, s *Session) {
 	l.mu.Lock()

@@ -71,7 +71,7 @@ func (l *link) deliver() {
 
 // arrive gives a packet to its host. What the kernel does not take is lost, and sent again by who sent it.
 func (l *link) arrive(p []byte) {
-	if hosts := l.net.hosts; l.to < len(hosts) {
-		_, _ = hosts[l.to].port.Write(p)
+	if h := l.net.hosts[l.to].Load(); h != nil {
+		_, _ = h.port.Write(p)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +15,8 @@ import (
 
 // Network is hosts with addresses of their own, among them this process. It is made within Enter.
 type Network struct {
-	hosts  []*Host // by the last byte of the address, less one
+	hosts  [maxHosts]atomic.Pointer[Host] // by the last byte of the address, less one; the first is this process
+	count  int
 	done   chan struct{}
 	ending sync.WaitGroup
 }
@@ -26,7 +28,8 @@ type Host struct {
 
 	namespace *os.File
 	port      io.ReadWriteCloser // its packets, each a Read or a Write
-	links     []*link            // to every host, by index
+	index     int
+	links     []*link // to every host, by index
 }
 
 // maxHosts bounds a network: links are made for every pair of hosts beforehand, so that packets find them without a lock.
@@ -48,16 +51,16 @@ func NewNetwork() (*Network, error) {
 func newSwitch() *Network { return &Network{done: make(chan struct{})} }
 
 // Home is this process.
-func (n *Network) Home() *Host { return n.hosts[0] }
+func (n *Network) Home() *Host { return n.hosts[0].Load() }
 
 // Add makes one more host.
 func (n *Network) Add() (*Host, error) { return n.host(inNewNamespace) }
 
 func (n *Network) host(in func(func() error) error) (*Host, error) {
-	if len(n.hosts) == maxHosts {
+	if n.count == maxHosts {
 		return nil, fmt.Errorf("a network has at most %d hosts", maxHosts)
 	}
-	ip := [4]byte{10, 77, 0, byte(len(n.hosts) + 1)}
+	ip := [4]byte{10, 77, 0, byte(n.count + 1)}
 	var port, namespace *os.File
 	err := in(func() (err error) {
 		if port, err = openTUN(ip); err != nil {
@@ -80,11 +83,12 @@ func (n *Network) host(in func(func() error) error) (*Host, error) {
 
 // attach makes a host and the links between it and all others. Packets come from it once it is carried.
 func (n *Network) attach(port io.ReadWriteCloser) *Host {
-	h := &Host{port: port, links: make([]*link, maxHosts)}
-	n.hosts = append(n.hosts, h)
+	h := &Host{port: port, index: n.count, links: make([]*link, maxHosts)}
 	for i := range h.links {
 		h.links[i] = &link{net: n, to: i}
 	}
+	n.hosts[n.count].Store(h)
+	n.count++
 	return h
 }
 
@@ -118,29 +122,20 @@ func (h *Host) Enter() error {
 }
 
 // Cut makes everything vanish that goes from one host to another, until each Cut is mended.
-func (n *Network) Cut(from, to *Host) { n.link(from, to).cuts.Add(1) }
+func (n *Network) Cut(from, to *Host) { from.links[to.index].cuts.Add(1) }
 
 // Mend takes one Cut back.
-func (n *Network) Mend(from, to *Host) { n.link(from, to).cuts.Add(-1) }
+func (n *Network) Mend(from, to *Host) { from.links[to.index].cuts.Add(-1) }
 
 // Delay makes everything that goes from one host to another arrive so much later than it does now, or earlier when it is
 // negative, which takes a delay back.
 func (n *Network) Delay(from, to *Host, by time.Duration) {
-	l := n.link(from, to)
+	l := from.links[to.index]
 	l.slow.Do(func() {
 		l.late = make(chan packet, maxLate)
 		n.ending.Go(l.deliver)
 	})
 	l.delay.Add(int64(by))
-}
-
-func (n *Network) link(from, to *Host) *link {
-	for i, h := range n.hosts {
-		if h == to {
-			return from.links[i]
-		}
-	}
-	return &link{net: n} // to a host of another network
 }
 
 // carry brings a host's packets to their links, until the host is closed.
@@ -170,7 +165,8 @@ func destination(p []byte) (int, bool) {
 // Close ends the network. Processes in its hosts reach nobody any more.
 func (n *Network) Close() {
 	close(n.done)
-	for _, h := range n.hosts {
+	for i := range n.count {
+		h := n.hosts[i].Load()
 		_ = h.port.Close() // nothing is kept in it
 		if h.namespace != nil {
 			_ = h.namespace.Close()
