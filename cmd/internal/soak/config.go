@@ -64,7 +64,7 @@ func Chaos() Config {
 func ShortChaos() Config {
 	return Config{
 		Seed: 1339, Users: 300, Sessions: 200, Duration: 30 * time.Second, Pushes: 4, Changes: 8, Revocations: 0.4, Removals: 0.5, Kicks: 0.5,
-		Troubles: 1500 * time.Millisecond, Stay: 20 * time.Second, Grace: 20 * time.Second, Settled: 20 * time.Second, Haunting: time.Minute, Progress: 10 * time.Second,
+		Troubles: 1500 * time.Millisecond, Stay: 20 * time.Second, Grace: 20 * time.Second, Settled: 20 * time.Second, Haunting: 25 * time.Second, Progress: 10 * time.Second,
 	}
 }
 
