@@ -156,7 +156,7 @@ func (p *plan) three() error {
 	for i, h := range hosts {
 		slot, probes := fmt.Sprintf("%s-%d", Broker, i+1), p.address(h, probesPort)
 		data := filepath.Join(p.Dir, slot)
-		if i == p.Nodes-1 && p.c.net != nil {
+		if i == p.Nodes-1 && p.Lab {
 			p.c.mount(slot, data+".disk", data)
 		}
 		nats := map[string]any{
