@@ -23,6 +23,8 @@ const (
 	consumerTime = 2 * time.Second
 	// foldRecheck is how often a fold that waits for replaced messages asks whether there are any still.
 	foldRecheck = 20 * time.Millisecond
+	// foldBehind is how long a fold waits for messages that the stream has, and the server of its consumer has not.
+	foldBehind = 2 * time.Second
 )
 
 // FoldConfig says what to replay.
@@ -76,11 +78,16 @@ type fold struct {
 	cfg    FoldConfig
 	next   uint64 // sequence behind the last handled one
 	read   bool   // everything that was there at the start has been handled
-	failed error  // from Handle
+	goal   uint64 // sequence behind the newest message when it was asked for
+	asked  bool
+	failed error // from Handle
 }
 
 // errGap is why a fold begins again behind what it has: a message was lost on its way here.
 var errGap = errors.New("a message was lost on its way")
+
+// errBehind is why a fold begins again, with a consumer that may be on another server.
+var errBehind = errors.New("the server that was asked does not have the newest messages yet")
 
 // foldOnce follows until the connection is lost, or something on it. The consumer is a plain one, and not the client's
 // ordered one: the way back of that may wait for ten seconds for an answer that went with the connection, and asks for the
@@ -107,11 +114,16 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 		return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 	}
 	defer msgs.Stop()
+	begun := time.Now()
 	for last := uint64(0); ; {
 		m, err := f.message(ctx, msgs, read)
 		if read && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			f.asked = false // what was the newest may be gone
 			if b.caughtUp(ctx, f) {
 				return nil
+			}
+			if !f.read && time.Since(begun) > foldBehind {
+				return fmt.Errorf("follow %s: %w", f.cfg.Stream, errBehind)
 			}
 			continue
 		}
@@ -167,27 +179,47 @@ func (f *fold) message(ctx context.Context, msgs jetstream.MessagesContext, read
 }
 
 // caughtUp notes that the start's messages have been handled, once the broker had said that there were no more, and says
-// whether that ends the fold. Of last messages only, one that was replaced before it came is not counted among those that
-// are to come: its replacement is, when it comes, so that these folds have read everything when they have the newest.
+// whether that ends the fold. A consumer is on one server of a cluster, and knows of no more than that has: one that is catching
+// up has less than the stream. The stream's leader says which is the newest, and what does not have that waits. Of last messages
+// only, one that was replaced before it came is not counted among those that are to come: its replacement is, when it
+// comes, so that these folds ask each time.
 func (b *Broker) caughtUp(ctx context.Context, f *fold) bool {
 	if f.read {
 		return f.cfg.StopWhenRead
 	}
-	if f.cfg.LastOnly {
+	if f.cfg.LastOnly || !f.asked {
 		filter := f.cfg.Filter
 		if filter == "" {
 			filter = ">"
 		}
-		newest, err := b.Last(ctx, f.cfg.Stream, filter)
-		if err != nil && !errors.Is(err, ErrNotFound) || err == nil && newest.Seq >= f.next {
+		newest, err := b.newest(ctx, f.cfg.Stream, filter)
+		if err != nil && !errors.Is(err, ErrNotFound) {
 			return false
 		}
+		if f.goal, f.asked = 0, true; err == nil {
+			f.goal = newest.Seq + 1
+		}
+	}
+	if f.next < f.goal {
+		return false
 	}
 	f.read = true
 	if f.cfg.CaughtUp != nil {
 		f.cfg.CaughtUp()
 	}
 	return f.cfg.StopWhenRead
+}
+
+// newest is Last by the leader's word, whatever this process has seen before.
+func (b *Broker) newest(ctx context.Context, stream, filter string) (*Message, error) {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	if !b.replicated(s) {
+		return b.Last(ctx, stream, filter)
+	}
+	return b.fromLeader(ctx, stream, msgGet{LastFor: filter})
 }
 
 // forget takes a fold's consumer from the broker, which keeps a limited number of them for each stream. One that cannot be
