@@ -33,10 +33,7 @@ func MountDisk(from, to string) (*Disk, error) {
 	}
 	d := &Disk{}
 	root := &fs.LoopbackRoot{Path: from, Dev: st.Dev}
-	root.NewNode = func(root *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: root}, disk: d}
-	}
-	top := &node{LoopbackNode: fs.LoopbackNode{RootData: root}, disk: d}
+	top := &node{LoopbackNode: &fs.LoopbackNode{RootData: root}, disk: d}
 	root.RootNode = top
 	keep := time.Second // nobody else changes what is in there
 	server, err := fs.Mount(to, top, &fs.Options{
@@ -81,8 +78,16 @@ func (d *Disk) drag(part int64) {
 
 // node is a file or directory of the disk.
 type node struct {
-	fs.LoopbackNode
+	*fs.LoopbackNode
 	disk *Disk
+}
+
+// WrapChild makes what is found or made in a directory a part of the disk.
+func (n *node) WrapChild(_ context.Context, ops fs.InodeEmbedder) fs.InodeEmbedder {
+	if child, ok := ops.(*fs.LoopbackNode); ok {
+		return &node{child, n.disk}
+	}
+	return ops
 }
 
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {

@@ -36,7 +36,20 @@ func tryDisk() (err error) {
 	if _, err := f.WriteString("before"); err != nil {
 		return err
 	}
+	sub := filepath.Join(to, "sub")
+	if err := os.Mkdir(sub, 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(sub, "file"), []byte("there"), 0o600); err != nil {
+		return err
+	}
 	d.Full(true)
+	if err := os.Rename(filepath.Join(sub, "file"), filepath.Join(sub, "moved")); err != nil {
+		return fmt.Errorf("a file cannot be moved on a full disk: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(sub, "moved"), []byte("longer than it was"), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("a file in a directory could grow on a full disk: %w", err)
+	}
 	if _, err := f.WriteAt([]byte("BEFORE it was full"), 0); !errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("a file could grow on a full disk: %w", err)
 	}
