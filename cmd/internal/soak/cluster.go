@@ -100,8 +100,13 @@ func (c *Cluster) brokers() []*process {
 // Site says where the service is.
 func (c *Cluster) Site() Site { return c.site }
 
+// startWait bounds the time until every process is ready.
+const startWait = 2 * time.Minute
+
 // Start starts every process and waits until all are ready.
 func (c *Cluster) Start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
 	brokers := c.brokers()
 	for _, some := range [][]*process{brokers, c.processes[len(brokers):]} {
 		for _, p := range some {

@@ -62,11 +62,13 @@ func Run(ctx context.Context, cfg Config, service Service, l *Ledger, out io.Wri
 		r.presences.Wait()
 		r.troubles.Wait()
 	}()
-	if err := r.c.populate(ctx, cfg); err != nil {
+	beginning, begun := context.WithTimeout(ctx, populateWait)
+	defer begun()
+	if err := r.c.populate(beginning, cfg); err != nil {
 		return Verdict{}, err
 	}
 	var err error
-	if r.revokes, err = r.c.canRevoke(ctx); err != nil {
+	if r.revokes, err = r.c.canRevoke(beginning); err != nil {
 		return Verdict{}, fmt.Errorf("ask whether pushes can be revoked: %w", err)
 	}
 	r.say("%d users are there; revocations: %v", cfg.Users, r.revokes)
@@ -156,8 +158,9 @@ func (r *run) disturb(ctx context.Context, d Disturbance) {
 	})
 }
 
-// Times of the end of a run.
+// Times of the beginning and the end of a run.
 const (
+	populateWait = 10 * time.Minute
 	restoreWait = 90 * time.Second // for every process to be there again, and for every call to have its answer
 	collectWait = 5 * time.Minute
 	collectors  = 32 // users who are brought online at once
