@@ -161,9 +161,9 @@ func (r *run) disturb(ctx context.Context, d Disturbance) {
 // Times of the beginning and the end of a run.
 const (
 	populateWait = 10 * time.Minute
-	restoreWait = 90 * time.Second // for every process to be there again, and for every call to have its answer
-	collectWait = 5 * time.Minute
-	collectors  = 32 // users who are brought online at once
+	restoreWait  = 90 * time.Second // for every process to be there again, and for every call to have its answer
+	collectWait  = 5 * time.Minute
+	collectors   = 32 // users who are brought online at once
 )
 
 // finish lets everything come to rest, and brings every user online until nothing waits for anybody.
