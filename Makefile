@@ -11,7 +11,7 @@ FUZZTIME ?= 5s
 # Where known faults are looked up: the Go project's database, or a copy of it such as file:///var/lib/vulndb.
 VULNDB ?= https://vuln.go.dev
 
-.PHONY: run build test sdk chromium check lint vuln race fuzz bench demo soak cluster manifests clean help
+.PHONY: run build test sdk chromium check lint vuln race fuzz bench demo soak chaos cluster manifests clean help
 
 run: build ## Build and serve everything in one process, once it has pushed to itself; data stays in ./data
 	./bin/carillon serve --self-test
@@ -68,6 +68,9 @@ demo: build ## Run the main job on real input and check every recipient
 # SEED=7 replays the schedule of the run that printed it; FLAGS has more, see docs/soak.md.
 soak: ## Try a cluster for ten minutes while its processes are killed, and check every recipient; SHORT=1: under a minute
 	go run ./cmd/soak $(if $(SHORT),-short) $(if $(SEED),-seed $(SEED)) $(FLAGS)
+
+chaos: ## The same over three servers, with a network and disks that fail; SHORT=1: under two minutes
+	go run ./cmd/soak -chaos $(if $(SHORT),-short) $(if $(SEED),-seed $(SEED)) $(FLAGS)
 
 cluster: build ## Run the topology of docker-compose.yml as processes and kill a broker; SHORT=1 for a small one
 	go run ./cmd/internal/cluster -binary bin/carillon $(if $(SHORT),-short)

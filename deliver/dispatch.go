@@ -207,6 +207,9 @@ func (x *dispatcher) shard(ctx context.Context, s *shard) error {
 // places, and goes round once.
 func (x *dispatcher) join(ctx context.Context, s *shard, had, at int) error {
 	x.fresh = s.audiences(x.batch[had:], x.fresh[:0])
+	if err := x.fetchAll(ctx, s, x.batch[had:]); err != nil {
+		return err
+	}
 	for i := range x.batch[had:] {
 		l := &x.batch[had+i]
 		if l.span.Recording() {
@@ -215,9 +218,6 @@ func (x *dispatcher) join(ctx context.Context, s *shard, had, at int) error {
 		}
 		if l.users.IsEmpty() {
 			continue
-		}
-		if err := x.fetch(ctx, s, l); err != nil {
-			return err
 		}
 		for j := range x.batch[:had+i] {
 			if l.push != nil && x.batch[j].seq == l.push.revokes {
@@ -284,6 +284,24 @@ func ofUser(list []target, local uint32) (n int) {
 // late is how old an audience is when it must be asked whether its push has been revoked since: a process that was
 // stopped goes on where it was, and nobody has waited for it.
 const late = time.Second
+
+// fetchAll fetches the pushes of those audiences that have users here, beside each other: while the broker does not answer,
+// each takes as long as all of them.
+func (x *dispatcher) fetchAll(ctx context.Context, s *shard, batch []live) error {
+	if len(batch) == 1 { // as a rule, and then without a goroutine
+		if batch[0].users.IsEmpty() {
+			return nil
+		}
+		return x.fetch(ctx, s, &batch[0])
+	}
+	var g errgroup.Group
+	for i := range batch {
+		if l := &batch[i]; !l.users.IsEmpty() {
+			g.Go(func() error { return x.fetch(ctx, s, l) })
+		}
+	}
+	return g.Wait()
+}
 
 // fetch gets an audience's push, or none when nobody is to have it any more.
 func (x *dispatcher) fetch(ctx context.Context, s *shard, l *live) error {

@@ -111,7 +111,7 @@ const (
 func unsettled(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		return api.Code == 503 || api.ErrorCode == codeNoPeers || api.ErrorCode == codeStreamOffline
+		return api.Code == 503 || api.ErrorCode == codeNoPeers || api.ErrorCode == codeStreamOffline || api.ErrorCode == jetstream.JSErrCodeStreamNotFound
 	}
 	return errors.Is(err, ErrNotFound) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
 		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, jetstream.ErrJetStreamNotEnabled)

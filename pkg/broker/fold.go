@@ -21,6 +21,10 @@ const (
 	// consumerTime is how long making a consumer may take: the server that is to have it may be gone, and the next try may
 	// get another.
 	consumerTime = 2 * time.Second
+	// foldRecheck is how often a fold that waits for a server which is behind asks again what is to come.
+	foldRecheck = 20 * time.Millisecond
+	// foldBehind is how long a fold waits for messages that the stream has, and the server of its consumer has not.
+	foldBehind = 2 * time.Second
 )
 
 // FoldConfig says what to replay.
@@ -79,12 +83,17 @@ type fold struct {
 	cfg    FoldConfig
 	next   uint64 // sequence behind the last handled one
 	read   bool   // everything that was there at the start has been handled
-	failed error  // from Handle
+	goal   uint64 // sequence behind the newest message when it was asked for
+	asked  bool
+	failed error // from Handle
 	seen   follower
 }
 
 // errGap is why a fold begins again behind what it has: a message was lost on its way here.
 var errGap = errors.New("a message was lost on its way")
+
+// errBehind is why a fold begins again, with a consumer that may be on another server.
+var errBehind = errors.New("the server that was asked does not have the newest messages yet")
 
 // foldOnce follows until the connection is lost, or something on it. The consumer is a plain one, and not the client's
 // ordered one: the way back of that may wait for ten seconds for an answer that went with the connection, and asks for the
@@ -112,8 +121,19 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 		return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 	}
 	defer msgs.Stop()
+	begun := time.Now()
 	for last := uint64(0); ; {
-		m, err := msgs.Next(jetstream.NextContext(ctx))
+		m, err := f.message(ctx, msgs, read)
+		if read && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			f.asked = false // what was the newest may be gone
+			if b.caughtUp(ctx, f) {
+				return nil
+			}
+			if !f.read && time.Since(begun) > foldBehind {
+				return fmt.Errorf("follow %s: %w", f.cfg.Stream, errBehind)
+			}
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 		}
@@ -154,15 +174,62 @@ func (f *fold) consumer() jetstream.ConsumerConfig {
 	return c
 }
 
-// caughtUp notes that the start's messages have been handled, and says whether that ends the fold.
-func (f *fold) caughtUp() bool {
-	if !f.read {
-		f.read = true
-		if f.cfg.CaughtUp != nil {
-			f.cfg.CaughtUp()
+// message waits for the next message; for a moment only while it has to be asked again whether there is one (read).
+func (f *fold) message(ctx context.Context, msgs jetstream.MessagesContext, read bool) (jetstream.Msg, error) {
+	if read && !f.read {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, foldRecheck)
+		defer cancel()
+	}
+	return msgs.Next(jetstream.NextContext(ctx))
+}
+
+// caughtUp notes that the start's messages have been handled, once the broker had said that there were no more, and says
+// whether that ends the fold. A consumer is on one server of a cluster, and knows of no more than that has: one that is
+// catching up has less than the stream. The stream's leader says which is the newest, and what does not have that waits.
+func (b *Broker) caughtUp(ctx context.Context, f *fold) bool {
+	if f.read {
+		return f.cfg.StopWhenRead
+	}
+	if !f.asked {
+		goal, err := b.goal(ctx, f.cfg)
+		if err != nil {
+			return false
 		}
+		f.goal, f.asked = goal, true
+	}
+	if f.next < f.goal {
+		return false
+	}
+	f.read = true
+	if f.cfg.CaughtUp != nil {
+		f.cfg.CaughtUp()
 	}
 	return f.cfg.StopWhenRead
+}
+
+// goal is the sequence behind the newest message that a fold of a replicated stream is to have, by its leader's word; 0 when
+// there is none, or only one server that could be asked.
+func (b *Broker) goal(ctx context.Context, cfg FoldConfig) (uint64, error) {
+	s, err := b.stream(ctx, cfg.Stream)
+	if err != nil {
+		return 0, err
+	}
+	if !b.replicated(s) {
+		return 0, nil
+	}
+	filter := cfg.Filter
+	if filter == "" {
+		filter = ">"
+	}
+	newest, err := b.fromLeader(ctx, cfg.Stream, msgGet{LastFor: filter})
+	if errors.Is(err, ErrNotFound) || err == nil && newest.Time.Before(cfg.Since) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return newest.Seq + 1, nil
 }
 
 // forget takes a fold's consumer from the broker, which keeps a limited number of them for each stream. One that cannot be

@@ -239,7 +239,11 @@ func (b *Broker) judge(ds []Difference) error {
 // cannot be worked with: it was made with another sharding, for one.
 func (b *Broker) EnsureApp(ctx context.Context, app push.AppID) error {
 	plans := b.ofApp(app)
-	shards, err := b.Shards(ctx, app)
+	var shards []push.Shard
+	err := b.settle(ctx, "list the shards", makeTime, func(ctx context.Context) (err error) {
+		shards, err = b.Shards(ctx, app)
+		return err
+	})
 	if err != nil {
 		return err
 	}

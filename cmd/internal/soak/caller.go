@@ -40,21 +40,25 @@ type caller struct {
 	gateways []string
 	http     *http.Client
 	turn     atomic.Uint64 // REST processes take turns
+	haunting time.Duration // Config.Haunting
 
 	mu   sync.Mutex
 	sigs map[string]string
-	busy map[int]Moment // users that a call is changing, until when: never while it runs
+	busy map[int]Moment // accounts that a call is changing, until when: never while it runs
+	// Accounts that nobody may log in to, and how many logins are under way.
+	locked   map[int]bool
+	dialling map[int]int
 }
 
 // callWait bounds one call. It is longer than a process is stopped, and than a revocation waits for the others, so that most
 // of those calls get their answers.
 const callWait = 12 * time.Second
 
-func newCaller(l *Ledger, site Site, clock clock) *caller {
+func newCaller(l *Ledger, site Site, clock clock, haunting time.Duration) *caller {
 	return &caller{
-		l: l, clock: clock, site: site, gateways: site.Gateways,
+		l: l, clock: clock, site: site, gateways: site.Gateways, haunting: haunting,
 		http: &http.Client{Timeout: callWait, Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 10 * time.Second}},
-		sigs: map[string]string{}, busy: map[int]Moment{},
+		sigs: map[string]string{}, busy: map[int]Moment{}, locked: map[int]bool{}, dialling: map[int]int{},
 	}
 }
 
@@ -139,17 +143,23 @@ var tryAgain = map[int]bool{91000: true, 70500: true, 60007: true, 90024: true}
 // command makes one call of the contract.
 func (c *caller) command(ctx context.Context, command string, body any) (outcome, error) {
 	var o outcome
-	status, err := c.do(ctx, http.MethodPost, "/v4/"+command, nil, body, &o)
+	err := c.answered(ctx, command, body, &o, &o)
+	return o, err
+}
+
+// answered makes one call of the contract whose answer has more than the outcome, which is within it.
+func (c *caller) answered(ctx context.Context, command string, body, answer any, o *outcome) error {
+	status, err := c.do(ctx, http.MethodPost, "/v4/"+command, nil, body, answer)
 	if err != nil {
-		return o, err
+		return err
 	}
 	if tryAgain[o.ErrorCode] {
-		return o, errUnsure
+		return errUnsure
 	}
 	if status != http.StatusOK || o.ActionStatus != "OK" || o.ErrorCode != 0 {
-		return o, fmt.Errorf("%s: HTTP %d, %s %d %s", command, status, o.ActionStatus, o.ErrorCode, o.ErrorInfo)
+		return fmt.Errorf("%s: HTTP %d, %s %d %s", command, status, o.ActionStatus, o.ErrorCode, o.ErrorInfo)
 	}
-	return o, nil
+	return nil
 }
 
 // repeat makes a call again and again, until it is answered or ctx ends, and says whether every attempt was.

@@ -2,58 +2,19 @@ package soak
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
-	"math/rand/v2"
-	"net"
-	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
+	"github.com/carillon-push/carillon/cmd/internal/soak/lab"
 	"github.com/carillon-push/carillon/pkg/broker"
-	"github.com/carillon-push/carillon/pkg/push"
 )
-
-// ClusterConfig says what to start.
-type ClusterConfig struct {
-	// Binary is the carillon to try.
-	Binary string
-	// Broker is the command that serves the broker (ServeBroker) in a process of its own; the cluster adds the data
-	// directory and the address.
-	Broker []string
-	// BrokerEnv is added to that command's environment.
-	BrokerEnv []string
-	// Dir is for the processes' files and logs.
-	Dir string
-	// Ingest, Matcher, Deliver and Offline are how many processes of each there are.
-	Ingest, Matcher, Deliver, Offline int
-	// ShardBits make a shard of two to the power of so many accounts.
-	ShardBits int
-}
-
-// DefaultCluster has two processes of each role.
-func DefaultCluster() ClusterConfig {
-	return ClusterConfig{Ingest: 2, Matcher: 2, Deliver: 2, Offline: 2, ShardBits: 9}
-}
-
-// Validate says what is wrong, in a sentence.
-func (c ClusterConfig) Validate() error {
-	switch {
-	case c.Ingest < 1 || c.Matcher < 1 || c.Deliver < 1 || c.Offline < 1:
-		return errors.New("there must be a process of each role")
-	case c.ShardBits < 4 || c.ShardBits > 20:
-		return fmt.Errorf("a shard has 4 to 20 bits, not %d", c.ShardBits)
-	case c.Binary == "" || c.Dir == "" || len(c.Broker) == 0:
-		return errors.New("a cluster needs the binary, a directory and the broker's command")
-	}
-	return nil
-}
 
 // Cluster is a service in processes of its own, each at the same address in all its lives.
 type Cluster struct {
@@ -62,142 +23,107 @@ type Cluster struct {
 	processes []*process
 	bySlot    map[string]*process
 	odd       func(format string, args ...any)
+	net       *lab.Network         // nil when all are on the loopback interface
+	disks     map[string]*lab.Disk // of slots that have one
+	without   []string             // what could not be had
+	nodes     sync.Mutex           // held while a node is disturbed, and until it is back
 }
 
-// The app of the runs.
-const (
-	soakApp   push.AppID = 1400000001
-	soakAdmin            = "administrator"
-	soakKey              = "a key for trials only"
-)
-
-// NewCluster prepares the processes; Start starts them. What goes wrong with a process unasked is told to odd.
+// NewCluster prepares the processes; Start starts them, Close ends them. What goes wrong with a process unasked is told to odd.
 func NewCluster(cfg ClusterConfig, odd func(format string, args ...any)) (*Cluster, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Cluster{site: Site{App: soakApp, Admin: soakAdmin, Key: soakKey}, starter: newStarter(), bySlot: map[string]*process{}, odd: odd}
-	roles := []struct {
-		name string
-		n    int
-	}{{Ingest, cfg.Ingest}, {Matcher, cfg.Matcher}, {Deliver, cfg.Deliver}, {Offline, cfg.Offline}}
-	ports, err := freePorts(1 + 2*(cfg.Ingest+cfg.Matcher+cfg.Deliver+cfg.Offline))
-	if err != nil {
-		return nil, err
-	}
-	nats := ports[0]
-	ports = ports[1:]
-	file := filepath.Join(cfg.Dir, "carillon.yaml")
-	if err := writeConfig(file, nats, cfg.ShardBits); err != nil {
-		return nil, err
-	}
-	c.add(cfg, &process{slot: Broker, args: append(append([]string{}, cfg.Broker...), filepath.Join(cfg.Dir, Broker), nats), env: cfg.BrokerEnv, health: nats})
-	for _, role := range roles {
-		for i := range role.n {
-			rest, sessions := ports[0], ports[1]
-			ports = ports[2:]
-			slot := fmt.Sprintf("%s-%d", role.name, i+1)
-			c.add(cfg, &process{
-				slot: slot, health: "http://" + rest + "/readyz",
-				args: []string{cfg.Binary, role.name, "--config", file, "--http.listen", rest, "--sessions.listen", sessions},
-			})
-			switch role.name {
-			case Ingest:
-				c.site.REST = append(c.site.REST, "http://"+rest)
-			case Deliver:
-				c.site.Gateways, c.site.Names = append(c.site.Gateways, sessions), append(c.site.Names, slot)
-			}
+	c := &Cluster{site: Site{App: soakApp, Admin: soakAdmin, Key: soakKey}, bySlot: map[string]*process{}, odd: odd, disks: map[string]*lab.Disk{}}
+	if cfg.Lab {
+		var err error
+		if c.net, err = lab.NewNetwork(); err != nil {
+			c.lacks("nothing is cut off or delayed", err)
 		}
+	}
+	c.starter = newStarter(c.net)
+	if err := c.plan(cfg); err != nil {
+		c.Close()
+		return nil, err
 	}
 	return c, nil
 }
 
-func (c *Cluster) add(cfg ClusterConfig, p *process) {
-	p.log, p.starter, p.crashed = filepath.Join(cfg.Dir, p.slot+".log"), c.starter, c.crashed
+func (c *Cluster) plan(cfg ClusterConfig) error {
+	p, err := newPlan(cfg, c)
+	if err != nil {
+		return err
+	}
+	if cfg.Nodes == 1 {
+		err = p.single()
+	} else {
+		err = p.three()
+	}
+	if err != nil {
+		return err
+	}
+	return p.roles()
+}
+
+func (c *Cluster) add(dir string, p *process) {
+	p.log, p.starter, p.crashed = filepath.Join(dir, p.slot+".log"), c.starter, c.crashed
 	c.processes = append(c.processes, p)
 	c.bySlot[p.slot] = p
 }
+
+// mount gives a slot a disk that can be full or slow, where it can be had.
+func (c *Cluster) mount(slot, from, to string) {
+	d, err := lab.MountDisk(from, to)
+	if err != nil {
+		c.lacks("no disk is full or slow", err)
+		return
+	}
+	c.disks[slot] = d
+}
+
+func (c *Cluster) lacks(what string, why error) {
+	c.without = append(c.without, fmt.Sprintf("%s: %v", what, why))
+}
+
+// Without says what this machine does not let be tried, and why, a sentence each.
+func (c *Cluster) Without() []string { return c.without }
 
 func (c *Cluster) crashed(slot, how string) {
 	c.odd("%s ended by itself: %s; the last lines of its log:\n%s", slot, how, c.bySlot[slot].lastLines(15))
 }
 
-// writeConfig writes what all processes have in common.
-func writeConfig(file, nats string, shardBits int) error {
-	cfg := map[string]any{ // JSON is YAML
-		"nats":     map[string]any{"url": "nats://" + nats},
-		"sharding": map[string]any{"bits": shardBits},
-		"sessions": map[string]any{"heartbeat": "5s", "drain": "2s", "queue": 64 << 10, "per_account": 8},
-		"log":      map[string]any{"access": "off"},
-		"apps": []any{map[string]any{
-			"sdkappid": soakApp, "key": soakKey, "admins": []string{soakAdmin},
-			"push_interval": "0s", "push_per_day": 0, "calls_per_second": 1_000_000,
-		}},
-	}
-	b, err := json.MarshalIndent(cfg, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		return fmt.Errorf("write the processes' configuration: %w", err)
-	}
-	return nil
-}
-
-// Ports are drawn from below those that the kernel gives to connections: a process that is down must find its own free.
-const minPort, maxPort = 20_000, 32_000
-
-func freePorts(n int) ([]string, error) {
-	var found []string
-	for range 100 * n {
-		if len(found) == n {
-			return found, nil
-		}
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(minPort+rand.IntN(maxPort-minPort)))
-		if l, err := net.Listen("tcp", address); err == nil {
-			defer l.Close() // all are kept until all are found, so that none is found twice
-			found = append(found, address)
-		}
-	}
-	return nil, fmt.Errorf("only %d of %d free ports were found", len(found), n)
+// brokers are the nodes.
+func (c *Cluster) brokers() []*process {
+	return slices.DeleteFunc(slices.Clone(c.processes), func(p *process) bool { return !isNode(p.slot) })
 }
 
 // Site says where the service is.
 func (c *Cluster) Site() Site { return c.site }
 
-// Slots are the names of the processes.
-func (c *Cluster) Slots() []string {
-	var slots []string
-	for _, p := range c.processes {
-		slots = append(slots, p.slot)
-	}
-	return slots
-}
+// startWait bounds the time until every process is ready.
+const startWait = 2 * time.Minute
 
 // Start starts every process and waits until all are ready.
 func (c *Cluster) Start(ctx context.Context) error {
-	for _, p := range c.processes {
-		p.mu.Lock()
-		err := p.up()
-		p.mu.Unlock()
-		if err != nil {
-			return err
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	brokers := c.brokers()
+	for _, some := range [][]*process{brokers, c.processes[len(brokers):]} {
+		for _, p := range some {
+			p.mu.Lock()
+			err := p.up()
+			p.mu.Unlock()
+			if err != nil {
+				return err
+			}
 		}
-		if p.slot == Broker {
+		for _, p := range some {
 			if err := c.await(ctx, p); err != nil {
 				return err
 			}
 		}
 	}
-	return c.Restore(ctx)
-}
-
-// Disturb does what the schedule says, and undoes it; begun and over are told when.
-func (c *Cluster) Disturb(ctx context.Context, d Disturbance, begun, over func()) {
-	if err := c.bySlot[d.Slot].disturb(ctx, d, begun); err != nil && ctx.Err() == nil {
-		c.odd("%v", err)
-	}
-	over()
+	return nil
 }
 
 // Restore waits until every process is ready, and starts those that have ended by themselves.
@@ -269,6 +195,14 @@ func (c *Cluster) Close() {
 		p.mu.Unlock()
 	}
 	c.starter.close()
+	for slot, d := range c.disks {
+		if err := d.Close(); err != nil {
+			c.odd("the disk of %s: %v", slot, err)
+		}
+	}
+	if c.net != nil {
+		c.net.Close()
+	}
 }
 
 // ServeBroker serves the broker alone, in the process that a cluster starts for it, until ctx ends.

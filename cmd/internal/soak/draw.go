@@ -110,7 +110,7 @@ func drawPush(r *rand.Rand, duration time.Duration) *Push {
 		p.Kind, p.Lifetime = "short", time.Duration(8+r.IntN(50))*time.Second
 	default:
 		p.Kind = "long"
-		p.Lifetime = (duration + time.Hour + time.Duration(r.IntN(72))*time.Hour).Truncate(time.Second)
+		p.Lifetime = (duration + 3*maxSkew + time.Duration(r.IntN(72))*time.Hour).Truncate(time.Second)
 	}
 	how := ""
 	switch n := r.IntN(100); {

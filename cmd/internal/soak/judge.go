@@ -80,6 +80,8 @@ type Judge struct {
 	// Grace is how long a push may take from its evaluation to the sessions that are open, while processes come and go. A
 	// user who was there for less is not obliged to have got it.
 	Grace time.Duration
+	// Skew is by how much the clocks of processes may be wrong, either way. Lifetimes are counted by them.
+	Skew time.Duration
 }
 
 // Verdict judges every pair. Nothing may be noted any more.
@@ -94,6 +96,7 @@ func (j Judge) Verdict(l *Ledger) Verdict {
 		for u := range l.users {
 			j.pair(l, &v, c, u, in[i])
 		}
+		j.expiry(l, c)
 		least, most := uint64(v.In-before.In), uint64(v.In-before.In+v.Open-before.Open)
 		if p := c.push; c.certain() && p.evaluated != never && (p.matched < least || p.matched > most) {
 			l.odd("push %d (%s), to %v, matched %d users by the service's count, and is for %d to %d", p.N, c.id, p.Condition, p.matched, least, most)
@@ -121,7 +124,7 @@ func (j Judge) pair(l *Ledger, v *Verdict, c *copyOf, u int, in bits) {
 	if truth == No && got {
 		l.accuse(Stranger, c, u, "the user certainly is not in the audience")
 	}
-	if !c.certain() {
+	if !c.certain() || truth == No && who.gone < p.begun { // nobody is left to whom it could come
 		return
 	}
 	v.Pairs++
@@ -146,8 +149,21 @@ func (j Judge) pair(l *Ledger, v *Verdict, c *copyOf, u int, in bits) {
 }
 
 // ends is the earliest moment at which the push's lifetime may have passed: the service counts it from a moment after
-// the call's beginning, in whole seconds.
-func (p *Push) ends() Moment { return p.begun + p.Lifetime - time.Second }
+// the call's beginning, in whole seconds. One process says when that is, and another whether it has come.
+func (j Judge) ends(p *Push) Moment { return p.begun + p.Lifetime - time.Second - 2*j.Skew }
+
+// expiry judges what recipients are told of a push's end.
+func (j Judge) expiry(l *Ledger, c *copyOf) {
+	p := c.push
+	if c.seq == 0 || !c.certain() {
+		return
+	}
+	least, most := j.Start.Add(p.begun+p.Lifetime-j.Skew), j.Start.Add(p.answered+p.Lifetime+j.Skew)
+	if told := time.Unix(c.expire, 0); (p.Lifetime == 0) != (c.expire == 0) || p.Lifetime > 0 && (told.Before(least.Add(-time.Second)) || told.After(most.Add(time.Second))) {
+		l.odd("push %d (%s) has a lifetime of %v, and recipients are told that it ends at %v; called %v, answered %v", p.N, c.id, p.Lifetime,
+			told.Sub(j.Start), seconds(p.begun), seconds(p.answered))
+	}
+}
 
 // obliged says that a user in the audience must have got the copy.
 func (j Judge) obliged(who *user, c *copyOf) bool {
@@ -156,7 +172,7 @@ func (j Judge) obliged(who *user, c *copyOf) bool {
 		// A push that was never evaluated is told of elsewhere.
 		return false
 	}
-	if p.Lifetime > 0 && p.ends() > j.End+j.Grace {
+	if p.Lifetime > 0 && j.ends(p) > j.End+j.Grace && who.gone == never {
 		return true
 	}
 	return slices.ContainsFunc(who.sessions, func(s *Session) bool {
@@ -164,7 +180,7 @@ func (j Judge) obliged(who *user, c *copyOf) bool {
 			return s.well(p.begun, p.evaluated+j.Grace)
 		}
 		from := max(s.hello, p.evaluated)
-		return from+j.Grace <= p.ends() && s.well(from, from+j.Grace)
+		return from+j.Grace <= j.ends(p) && s.well(from, from+j.Grace)
 	})
 }
 
@@ -179,7 +195,7 @@ func (j Judge) revocation(l *Ledger, c *copyOf, u int) {
 	if first > p.revoked+revokeSlack && by.unwell > first {
 		l.accuse(Stranger, c, u, fmt.Sprintf("it first came at %v, after its revocation was answered at %v", seconds(first), seconds(p.revoked)))
 	}
-	if first < p.revoking && p.Lifetime > 0 && p.ends() > j.End+j.Grace && !c.revokes.has(u) && !l.disturbed(by.gateway, first, first) {
+	if first < p.revoking && l.users[u].gone == never && p.Lifetime > 0 && j.ends(p) > j.End+j.Grace && !c.revokes.has(u) && !l.disturbed(by.gateway, first, first) {
 		l.accuse(Lost, c, u, fmt.Sprintf("the user had it at %v, and never got its revocation of %v", seconds(first), seconds(p.revoking)))
 	}
 }
@@ -207,7 +223,7 @@ func (j Judge) session(l *Ledger, u int, s *Session, in []bits) {
 		if c.certain() && s.dialed > c.push.revoked { // of two copies, the call knows one, and revokes that
 			l.accuse(Stranger, c, u, fmt.Sprintf("it came to the login of %v, after its revocation was answered at %v", seconds(s.dialed), seconds(c.push.revoked)))
 		}
-		if c.expire != 0 && j.Start.Add(s.dialed).After(time.Unix(c.expire+1, 0)) {
+		if c.expire != 0 && j.Start.Add(s.dialed-j.Skew).After(time.Unix(c.expire+1, 0)) {
 			l.accuse(Stranger, c, u, fmt.Sprintf("it came to the login of %v, when its lifetime had passed", seconds(s.dialed)))
 		}
 	}
@@ -216,7 +232,7 @@ func (j Judge) session(l *Ledger, u int, s *Session, in []bits) {
 	}
 	for i, c := range l.copies {
 		p := c.push
-		if !in[i].has(u) || p.Lifetime == 0 || p.evaluated >= s.dialed || p.revoking < s.ended || p.ends() <= s.hello+j.Grace {
+		if !in[i].has(u) || p.Lifetime == 0 || p.evaluated >= s.dialed || p.revoking < s.ended || j.ends(p) <= s.hello+j.Grace {
 			continue
 		}
 		if at := l.firstAck(u, c); at < s.ended || s.has(c.index) {
@@ -237,14 +253,15 @@ func (l *Ledger) firstAck(u int, c *copyOf) Moment {
 	return never
 }
 
-// settled is the time after which an acknowledgement has reached the broker, if nothing disturbs it and the gateway.
+// settled is the time after which an acknowledgement has reached the broker, if nothing disturbs it and the gateway
+// (Config.Settled).
 const settled = 5 * time.Second
 
 // unexplained says that a repeat has no excuse: the session that acknowledged went on for a while, neither its gateway nor
 // the broker was disturbed in that time, and the login came after it. What becomes of other processes, then or later,
 // is none: from there on the acknowledgement is on disk.
 func (l *Ledger) unexplained(r repeat) bool {
-	on := r.ack.at() + settled
+	on := r.ack.at() + l.settled
 	return r.session.dialed > on && r.ack.session.well(r.ack.session.hello, on) && !l.disturbed(r.ack.session.gateway, r.ack.at(), on)
 }
 
@@ -262,6 +279,6 @@ func (l *Ledger) unexplainedRepeats(most int) []repeat {
 // disturbed says whether a process or the broker was disturbed in an interval, or just before or after.
 func (l *Ledger) disturbed(slot string, from, to Moment) bool {
 	return slices.ContainsFunc(l.troubles, func(t Trouble) bool {
-		return (t.Slot == slot || t.Slot == Broker) && t.From-settled <= to && (t.To == never || t.To+settled >= from)
+		return (t.Slot == slot || isNode(t.Slot)) && t.From-l.settled <= to && (t.To == never || t.To+l.settled >= from)
 	})
 }

@@ -9,12 +9,14 @@ import (
 // Ledger is what the actors have done and seen. Its methods are safe for concurrent use; times are given, so that a history
 // can be written by hand.
 type Ledger struct {
-	mu     sync.Mutex
-	users  []*user
-	pushes map[int]*Push
-	copies []*copyOf
-	byID   map[string]*copyOf
-	calm   bool
+	mu      sync.Mutex
+	users   []*user
+	current []int // by account: the user who has it now
+	pushes  map[int]*Push
+	copies  []*copyOf
+	byID    map[string]*copyOf
+	calm    bool
+	settled time.Duration // Config.Settled
 
 	troubles   []Trouble
 	violations []Violation // what is seen at once; the judge adds the rest
@@ -24,17 +26,19 @@ type Ledger struct {
 	repeats    []repeat
 
 	accepted, revocations, revokesReceived, repeated int
-	received, logins, online                         int
+	streams                                          int // logins over event streams
+	received, logins, online, removals, kicked       int
 	kinds, ends                                      map[string]int
 	waits                                            []time.Duration // from acceptance to a live session
 }
 
 // NewLedger is for users with numbers from 0.
 func NewLedger(users int) *Ledger {
-	l := &Ledger{pushes: map[int]*Push{}, byID: map[string]*copyOf{}, kinds: map[string]int{}, ends: map[string]int{},
+	l := &Ledger{pushes: map[int]*Push{}, byID: map[string]*copyOf{}, settled: settled, kinds: map[string]int{}, ends: map[string]int{},
 		accused: map[accusation]bool{}, counts: map[Fault]int{}}
-	for range users {
-		l.users = append(l.users, &user{facts: map[Fact][]*Change{}})
+	for a := range users {
+		l.users = append(l.users, &user{account: a, facts: map[Fact][]*Change{}, gone: never})
+		l.current = append(l.current, a)
 	}
 	return l
 }
@@ -56,10 +60,18 @@ type repeat struct {
 // maxRepeats bounds those that are kept to be explained; all are counted.
 const maxRepeats = 100_000
 
-// accountName is the account of a user's number.
-func accountName(u int) string       { return fmt.Sprintf("user%d", u) }
-func (l *Ledger) name(u int) string  { return accountName(u) }
+// accountName is the account of a number.
+func accountName(a int) string       { return fmt.Sprintf("user%d", a) }
 func seconds(at Moment) fmt.Stringer { return inSeconds(at) }
+
+// name is a user's, for people.
+func (l *Ledger) name(u int) string {
+	who := l.users[u]
+	if who.life == 0 {
+		return accountName(who.account)
+	}
+	return fmt.Sprintf("%s (registered again, %d)", accountName(who.account), who.life)
+}
 
 type inSeconds Moment
 
@@ -70,13 +82,14 @@ func (s inSeconds) String() string {
 	return fmt.Sprintf("%.3fs", time.Duration(s).Seconds())
 }
 
-// Begin notes that a fact of some users is about to be changed.
-func (l *Ledger) Begin(at Moment, users []int, f Fact, value string) *Change {
+// Begin notes that a fact of some accounts is about to be changed.
+func (l *Ledger) Begin(at Moment, accounts []int, f Fact, value string) *Change {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := &Change{value: value, begun: at, done: never}
-	for _, u := range users {
-		l.users[u].facts[f] = append(l.users[u].facts[f], c)
+	for _, a := range accounts {
+		u := l.users[l.current[a]]
+		u.facts[f] = append(u.facts[f], c)
 	}
 	return c
 }
@@ -91,10 +104,10 @@ func (l *Ledger) Done(at Moment, changes ...*Change) {
 }
 
 // Exists says whether the account certainly is there.
-func (l *Ledger) Exists(u int) bool {
+func (l *Ledger) Exists(account int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.users[u].facts[Exists]
+	e := l.users[l.current[account]].facts[Exists]
 	return len(e) > 0 && e[0].done != never
 }
 
@@ -116,6 +129,13 @@ func (l *Ledger) Calm() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.calm = true
+}
+
+// Kicked notes that sessions of an account were ended by an operator.
+func (l *Ledger) Kicked() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kicked++
 }
 
 // maxOdd bounds the oddities that are kept.

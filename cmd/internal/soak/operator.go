@@ -15,10 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// haunting is how long a call that had no answer may still be under way in a process, or on its way to the broker: longer
-// than a call is waited for and a process is stopped. Its users are left alone for that time after the repeat.
-const haunting = 16 * time.Second
-
 // claim takes those of the users whom no other call is changing, and who certainly exist. Whoever claims them releases them.
 func (c *caller) claim(users []int) []int {
 	c.mu.Lock()
@@ -58,7 +54,7 @@ func (c *caller) edit(ctx context.Context, e *Edit) {
 		c.l.Odd("a change of users was refused: %v", err)
 	}
 	if !sure {
-		at += haunting
+		at += c.haunting
 	}
 	c.release(users, at)
 }
@@ -158,9 +154,11 @@ func (c *caller) populate(ctx context.Context, cfg Config) error {
 		users[i] = i
 	}
 	for batch := range slices.Chunk(users, 100) {
-		if err := c.register(ctx, batch); err != nil {
-			return err
+		change := c.l.Begin(c.clock.now(), batch, Exists, "1")
+		if _, err := c.repeat(ctx, func() error { return c.register(ctx, batch) }); err != nil {
+			return fmt.Errorf("register users: %w", err)
 		}
+		c.l.Done(c.clock.now(), change)
 	}
 	having := map[Fact]map[string][]int{} // fact, value → users
 	give := func(f Fact, value string, u int) {
@@ -209,21 +207,14 @@ func (c *caller) assign(ctx context.Context, having map[Fact]map[string][]int) e
 	return g.Wait()
 }
 
+// register makes the call once.
 func (c *caller) register(ctx context.Context, users []int) error {
 	accounts := make([]string, len(users))
 	for i, u := range users {
 		accounts[i] = accountName(u)
 	}
-	change := c.l.Begin(c.clock.now(), users, Exists, "1")
-	_, err := c.repeat(ctx, func() error {
-		_, err := c.command(ctx, "im_open_login_svc/multiaccount_import", map[string]any{"Accounts": accounts})
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("register users: %w", err)
-	}
-	c.l.Done(c.clock.now(), change)
-	return nil
+	_, err := c.command(ctx, "im_open_login_svc/multiaccount_import", map[string]any{"Accounts": accounts})
+	return err
 }
 
 // pushOnce is how long after the first attempt a push of the contract may be repeated to be recognised as the same.

@@ -18,7 +18,7 @@ func (c *caller) online(ctx context.Context, p *Presence) {
 	r := rand.New(rand.NewPCG(p.Seed, 0))
 	for failures := 0; ctx.Err() == nil; {
 		gateway := c.gateways[r.IntN(len(c.gateways))]
-		ph, err := c.dial(ctx, p.User, gateway)
+		ph, err := c.dial(ctx, p.User, gateway, r.IntN(4) == 0)
 		if err == nil {
 			failures = 0
 			c.sit(ctx, ph, p.Habit, r)
@@ -118,7 +118,7 @@ func (c *caller) leaving(r *rand.Rand) (how string, reset bool) {
 
 // farewell says goodbye where a client does so. Nobody minds when it does not arrive.
 func (c *caller) farewell(p *phone, how string) {
-	if how == endLogout {
+	if how == endLogout && p.post == nil {
 		_ = p.write(ws.NewTextFrame([]byte(`{"t":"logout"}`)))
 	}
 }
@@ -156,7 +156,7 @@ func (c *caller) collect(ctx context.Context, u int) (failed int, err error) {
 }
 
 func (c *caller) collectAt(ctx context.Context, u int, gateway string) error {
-	p, err := c.dial(ctx, u, gateway)
+	p, err := c.dial(ctx, u, gateway, false)
 	if err != nil {
 		return err
 	}

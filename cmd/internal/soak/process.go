@@ -2,6 +2,7 @@ package soak
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,16 +14,22 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/carillon-push/carillon/cmd/internal/soak/lab"
 )
 
 // starter starts processes that die with this one, however it ends. The kernel binds that to the thread which started
 // them, so all are started from one goroutine that keeps its thread.
 type starter struct {
 	jobs chan func()
+	home *lab.Host // where this process is; nil when there is no network
 }
 
-func newStarter() *starter {
+func newStarter(net *lab.Network) *starter {
 	s := &starter{jobs: make(chan func())}
+	if net != nil {
+		s.home = net.Home()
+	}
 	go func() { // each start wakes it, close ends it
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
@@ -33,11 +40,22 @@ func newStarter() *starter {
 	return s
 }
 
-func (s *starter) start(cmd *exec.Cmd) error {
+func (s *starter) start(cmd *exec.Cmd, in *lab.Host) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	done := make(chan error)
-	s.jobs <- func() { done <- cmd.Start() }
+	s.jobs <- func() { done <- s.startIn(cmd, in) }
 	return <-done
+}
+
+// startIn is called in the goroutine that keeps its thread: a process is where the thread is that starts it.
+func (s *starter) startIn(cmd *exec.Cmd, in *lab.Host) error {
+	if in == nil {
+		return cmd.Start()
+	}
+	if err := in.Enter(); err != nil {
+		return err
+	}
+	return errors.Join(cmd.Start(), s.home.Enter())
 }
 
 func (s *starter) close() { close(s.jobs) }
@@ -45,6 +63,7 @@ func (s *starter) close() { close(s.jobs) }
 // process is one of the cluster's, which is started again and again.
 type process struct {
 	slot    string
+	host    *lab.Host // nil: the loopback interface
 	args    []string
 	env     []string
 	health  string // a URL that answers 200 when it is ready, or host:port that takes connections
@@ -66,7 +85,7 @@ func (p *process) up() error {
 	defer log.Close()
 	cmd := exec.Command(p.args[0], p.args[1:]...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), p.env...), log, log
-	if err := p.starter.start(cmd); err != nil {
+	if err := p.starter.start(cmd, p.host); err != nil {
 		return fmt.Errorf("start %s: %w", p.slot, err)
 	}
 	exited := make(chan struct{})
@@ -107,30 +126,11 @@ func (p *process) down(sig syscall.Signal, patience time.Duration) (unasked stri
 // drainPatience is how long a process may take to stop in an orderly way.
 const drainPatience = 20 * time.Second
 
-// disturb does something to the process, and undoes it after the time. Begun is told when it has begun.
-func (p *process) disturb(ctx context.Context, d Disturbance, begun func()) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	begun()
-	unasked := ""
-	switch d.What {
-	case Stop:
-		if p.cmd != nil {
-			_ = p.cmd.Process.Signal(syscall.SIGSTOP) // it may be gone by now
-			pause(ctx, d.For)
-			_ = p.cmd.Process.Signal(syscall.SIGCONT)
-		}
-		return nil
-	case Term:
-		unasked = p.down(syscall.SIGTERM, drainPatience)
-	default:
-		unasked = p.down(syscall.SIGKILL, drainPatience)
+// signal sends a signal to a process that is there. Called with mu held.
+func (p *process) signal(sig syscall.Signal) {
+	if p.cmd != nil {
+		_ = p.cmd.Process.Signal(sig) // it may be gone by now
 	}
-	if unasked != "" {
-		p.crashed(p.slot, unasked)
-	}
-	pause(ctx, d.For)
-	return p.up()
 }
 
 // revive starts the process again when it has ended by itself. Called with mu held.

@@ -13,7 +13,7 @@ import (
 // newProcess is one of this program's own, with a starter that ends with the test.
 func newProcess(t *testing.T, what string) (p *process, odd *[]string) {
 	t.Helper()
-	starter := newStarter()
+	starter := newStarter(nil)
 	t.Cleanup(starter.close)
 	odd = new([]string)
 	p = &process{
@@ -40,13 +40,13 @@ func TestAKilledProcessIsStartedAgain(t *testing.T) {
 	t.Parallel()
 	p, odd := newProcess(t, "waits")
 	pid, begun := p.cmd.Process.Pid, false
-	if err := p.disturb(t.Context(), Disturbance{What: Kill, For: time.Millisecond}, func() { begun = true }); err != nil {
+	if err := disturb(t.Context(), []*process{p}, Disturbance{What: Kill, For: time.Millisecond}, func() { begun = true }); err != nil {
 		t.Fatal(err)
 	}
 	if !begun || alive(pid) || p.cmd.Process.Pid == pid || !alive(p.cmd.Process.Pid) {
 		t.Errorf("begun %v, the first lives: %v, the second is %d after %d", begun, alive(pid), p.cmd.Process.Pid, pid)
 	}
-	if err := p.disturb(t.Context(), Disturbance{What: Stop, For: time.Millisecond}, func() {}); err != nil {
+	if err := disturb(t.Context(), []*process{p}, Disturbance{What: Stop, For: time.Millisecond}, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	if len(*odd) != 0 {
@@ -74,7 +74,7 @@ func TestAnInterruptedDisturbanceLeavesOneProcess(t *testing.T) {
 	p, _ := newProcess(t, "waits")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := p.disturb(ctx, Disturbance{What: Kill, For: time.Hour}, func() {}); err != nil {
+	if err := disturb(ctx, []*process{p}, Disturbance{What: Kill, For: time.Hour}, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	pid := p.cmd.Process.Pid
@@ -82,5 +82,30 @@ func TestAnInterruptedDisturbanceLeavesOneProcess(t *testing.T) {
 	defer p.mu.Unlock()
 	if p.down(syscall.SIGKILL, time.Minute); alive(pid) || p.cmd != nil {
 		t.Error("the process is still there")
+	}
+}
+
+// Two processes are down at the same time when both are to be.
+func TestTwoAreDownTogether(t *testing.T) {
+	t.Parallel()
+	a, _ := newProcess(t, "waits")
+	b, _ := newProcess(t, "waits")
+	pids := []int{a.cmd.Process.Pid, b.cmd.Process.Pid}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		done <- disturb(ctx, []*process{a, b}, Disturbance{What: Kill, For: time.Hour}, func() {})
+	}()
+	for _, p := range []*process{a, b} {
+		<-p.exited // of the first life: nobody starts the next before the time is over
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range []*process{a, b} {
+		if alive(pids[i]) || !alive(p.cmd.Process.Pid) {
+			t.Errorf("process %d: the first lives: %v, the second lives: %v", i, alive(pids[i]), alive(p.cmd.Process.Pid))
+		}
 	}
 }

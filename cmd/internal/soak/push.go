@@ -33,6 +33,7 @@ type copyOf struct {
 	id     string
 	seq    uint64 // zero until somebody got it
 	expire int64  // unix seconds as recipients are told, 0 for online users only
+	last   Moment // when it last came to a session that was open and well before the call; zero: to none
 
 	got, acked bits
 	revokes    bits // who got its revocation

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Report writes what was found; its last line is `pairs N lost 0 stranger 0 repeated R disorder 0`.
@@ -29,26 +28,19 @@ func (l *Ledger) Report(w io.Writer, v Verdict) {
 	fmt.Fprintf(w, "accepted %d, unsure %d, revoked %d; frames received %d, revocations received %d\n",
 		l.accepted, len(l.pushes)-l.accepted, l.revocations, l.received, l.revokesReceived)
 	fmt.Fprintf(w, "of the pairs: in the audience %d, of them obliged to have got it %d; outside %d; open %d\n", v.In, v.Obliged, v.Out, v.Open)
-	fmt.Fprintf(w, "logins %d; sessions ended: %s\n", l.logins, tally(l.ends))
+	fmt.Fprintf(w, "logins %d, over event streams %d; sessions ended: %s\n", l.logins, l.streams, tally(l.ends))
 	done := map[string]int{}
 	for _, t := range l.troubles {
-		role, _, _ := strings.Cut(t.Slot, "-")
-		done[role+" "+t.What]++
+		done[t.label()]++
 	}
+	fmt.Fprintf(w, "accounts deleted and registered again %d, kicked %d\n", l.removals, l.kicked)
 	fmt.Fprintf(w, "done to processes: %s\n", tally(done))
+	l.reportWaits(w)
 	slices.Sort(l.waits)
-	fmt.Fprintf(w, "from acceptance to a live session: p50 %v, p99 %v, max %v of %d\n", l.quantile(0.5), l.quantile(0.99), l.quantile(1), len(l.waits))
+	fmt.Fprintf(w, "from acceptance to a live session: p50 %v, p99 %v, max %v of %d\n", quantile(l.waits, 0.5), quantile(l.waits, 0.99), quantile(l.waits, 1), len(l.waits))
 	fmt.Fprintf(w, "repeated though acknowledged: %d, of them unexplained %d; twice on one session %d; missed at a login %d; odd %d\n",
 		v.Repeated, v.Unexplained, v.Counts[Twice], v.Counts[Missed], len(l.oddities))
 	fmt.Fprintf(w, "pairs %d lost %d stranger %d repeated %d disorder %d\n", v.Pairs, v.Counts[Lost], v.Counts[Stranger], v.Repeated, v.Counts[Disorder])
-}
-
-// quantile of the waits, which are sorted.
-func (l *Ledger) quantile(q float64) time.Duration {
-	if len(l.waits) == 0 {
-		return 0
-	}
-	return l.waits[int(q*float64(len(l.waits)-1))].Round(100 * time.Microsecond)
 }
 
 func tally(counts map[string]int) string {

@@ -13,9 +13,10 @@ import (
 // Service is what is tried.
 type Service interface {
 	Site() Site
-	// Slots are the names of the processes that may be disturbed; none for a service that is left alone.
-	Slots() []string
-	// Disturb does something to a process and undoes it; begun and over are called when it has begun and is undone.
+	// Troubles are what may be done to its processes; none for a service that is left alone.
+	Troubles() []Offer
+	// Disturb does something to a process and undoes it; begun and over are called when it has begun and is undone. Where it
+	// cannot be done now, neither is.
 	Disturb(ctx context.Context, d Disturbance, begun, over func())
 	// Watch starts processes again that end by themselves, until ctx ends.
 	Watch(ctx context.Context)
@@ -51,7 +52,8 @@ func Run(ctx context.Context, cfg Config, service Service, l *Ledger, out io.Wri
 		return Verdict{}, err
 	}
 	start := clock{time.Now()}
-	r := &run{cfg: cfg, service: service, l: l, out: out, slots: make(chan struct{}, maxEdits), c: newCaller(l, service.Site(), start)}
+	l.settled = cfg.Settled
+	r := &run{cfg: cfg, service: service, l: l, out: out, slots: make(chan struct{}, maxEdits), c: newCaller(l, service.Site(), start, cfg.Haunting)}
 	defer r.c.http.CloseIdleConnections()
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
@@ -60,11 +62,13 @@ func Run(ctx context.Context, cfg Config, service Service, l *Ledger, out io.Wri
 		r.presences.Wait()
 		r.troubles.Wait()
 	}()
-	if err := r.c.populate(ctx, cfg); err != nil {
+	beginning, begun := context.WithTimeout(ctx, populateWait)
+	defer begun()
+	if err := r.c.populate(beginning, cfg); err != nil {
 		return Verdict{}, err
 	}
 	var err error
-	if r.revokes, err = r.c.canRevoke(ctx); err != nil {
+	if r.revokes, err = r.c.canRevoke(beginning); err != nil {
 		return Verdict{}, fmt.Errorf("ask whether pushes can be revoked: %w", err)
 	}
 	r.say("%d users are there; revocations: %v", cfg.Users, r.revokes)
@@ -110,7 +114,7 @@ func (r *run) progress(ctx context.Context) {
 // carryOut does each action at its time. It never waits for one: they go on beside each other.
 func (r *run) carryOut(ctx, online context.Context) {
 	begun := r.c.clock.now()
-	for a := range Schedule(r.cfg, r.service.Slots()) {
+	for a := range Schedule(r.cfg, r.service.Troubles()) {
 		pause(ctx, begun+a.At-r.c.clock.now())
 		if ctx.Err() != nil {
 			return
@@ -132,6 +136,10 @@ func (r *run) carryOut(ctx, online context.Context) {
 			r.calls.Go(func() { r.c.push(ctx, r.cfg, a.Push) })
 		case a.Revoke != nil && r.revokes:
 			r.calls.Go(func() { r.c.revoke(ctx, *a.Revoke) })
+		case a.Remove != nil:
+			r.calls.Go(func() { r.c.remove(ctx, a.Remove) })
+		case a.Kick != nil:
+			r.calls.Go(func() { r.c.kick(ctx, *a.Kick) })
 		case a.Trouble != nil:
 			r.troubles.Go(func() { r.disturb(ctx, *a.Trouble) })
 		}
@@ -150,17 +158,19 @@ func (r *run) disturb(ctx context.Context, d Disturbance) {
 	})
 }
 
-// Times of the end of a run.
+// Times of the beginning and the end of a run.
 const (
-	restoreWait = 90 * time.Second // for every process to be there again, and for every call to have its answer
-	collectWait = 5 * time.Minute
-	collectors  = 32 // users who are brought online at once
+	populateWait = 10 * time.Minute
+	restoreWait  = 90 * time.Second // for every process to be there again, and for every call to have its answer
+	collectWait  = 5 * time.Minute
+	collectors   = 32 // users who are brought online at once
 )
 
 // finish lets everything come to rest, and brings every user online until nothing waits for anybody.
 func (r *run) finish(ctx context.Context, offline func()) (Judge, error) {
 	r.troubles.Wait()
-	rest, cancel := context.WithTimeout(ctx, restoreWait)
+	wait := restoreWait + r.cfg.Haunting // an unsure deletion waits that long
+	rest, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	if err := r.service.Restore(rest); err != nil {
 		return Judge{}, err
@@ -177,7 +187,7 @@ func (r *run) finish(ctx context.Context, offline func()) (Judge, error) {
 		if ctx.Err() != nil {
 			return Judge{}, ctx.Err()
 		}
-		r.l.Odd("%v after the last disturbance there are calls without an answer, or pushes that are not evaluated", restoreWait)
+		r.l.Odd("%v after the last disturbance there are calls without an answer, or pushes that are not evaluated", wait)
 	}
 	// Who is online has everything after this time, or never.
 	pause(ctx, r.cfg.Grace+time.Second)
@@ -188,7 +198,7 @@ func (r *run) finish(ctx context.Context, offline func()) (Judge, error) {
 	collecting, cancel2 := context.WithTimeout(ctx, collectWait)
 	defer cancel2()
 	r.collect(collecting)
-	judge := Judge{Start: r.c.clock.start, End: r.c.clock.now(), Grace: r.cfg.Grace}
+	judge := Judge{Start: r.c.clock.start, End: r.c.clock.now(), Grace: r.cfg.Grace, Skew: r.cfg.Skew}
 	pause(ctx, min(settled, r.cfg.Grace)) // then nothing may come again
 	r.say("and again, when nothing may be left")
 	r.collect(collecting)

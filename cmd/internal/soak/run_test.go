@@ -24,7 +24,7 @@ func (s inProcess) Site() Site {
 	return Site{REST: []string{s.URL()}, Gateways: []string{u.Host}, Names: []string{"deliver-1"}, App: apptest.AppID, Admin: apptest.Admin, Key: apptest.Key}
 }
 
-func (inProcess) Slots() []string                                      { return nil }
+func (inProcess) Troubles() []Offer                                    { return nil }
 func (inProcess) Disturb(context.Context, Disturbance, func(), func()) {}
 func (inProcess) Watch(ctx context.Context)                            { <-ctx.Done() }
 func (inProcess) Restore(context.Context) error                        { return nil }

@@ -3,7 +3,6 @@ package soak
 import (
 	"iter"
 	"math/rand/v2"
-	"slices"
 	"time"
 )
 
@@ -15,6 +14,8 @@ type Action struct {
 	Push     *Push
 	Revoke   *int // the number of the push
 	Trouble  *Disturbance
+	Remove   *Removal
+	Kick     *int // the account
 }
 
 // Presence is a user who comes online, on one device, and stays.
@@ -54,12 +55,13 @@ type Disturbance struct {
 	For time.Duration
 }
 
-// What is done to processes.
-const (
-	Kill = "kill -9"
-	Term = "drain"
-	Stop = "stop"
-)
+// Offer is something that may be done to some slots: how often it is drawn against others, and for how long it is done.
+type Offer struct {
+	What        string
+	Slots       []string
+	Weight      int
+	Least, Most time.Duration
+}
 
 // source gives the actions of one kind. Each has random numbers of its own, so that more of one kind does not change
 // the others.
@@ -70,11 +72,11 @@ type source struct {
 	make func(at Moment) (Action, bool)
 }
 
-// Schedule is everything that is to be done to a cluster with the given slots, in the order of time. It depends on nothing
+// Schedule is everything that is to be done to a service that may be disturbed so, in the order of time. It depends on nothing
 // but its arguments.
-func Schedule(cfg Config, slots []string) iter.Seq[Action] {
+func Schedule(cfg Config, offers []Offer) iter.Seq[Action] {
 	return func(yield func(Action) bool) {
-		sources := []*source{cfg.presences(), cfg.edits(), cfg.pushes(), cfg.troubles(slots)}
+		sources := []*source{cfg.presences(), cfg.edits(), cfg.pushes(), cfg.troubles(offers), cfg.exits()}
 		for {
 			var first *source
 			for _, s := range sources {
@@ -159,6 +161,25 @@ func (c Config) pushes() *source {
 	return s
 }
 
+// exits are accounts that operators delete, and sessions that they end.
+func (c Config) exits() *source {
+	r := c.rand(7)
+	s := &source{rand: r}
+	if c.Removals+c.Kicks == 0 {
+		return s
+	}
+	s.next = min(c.Duration/5, 10*time.Second)
+	s.gap = func() time.Duration { return around(r, every(c.Removals+c.Kicks)) }
+	s.make = func(Moment) (Action, bool) {
+		account := r.IntN(c.Users)
+		if r.Float64()*(c.Removals+c.Kicks) < c.Kicks {
+			return Action{Kick: &account}, true
+		}
+		return Action{Remove: &Removal{Account: account, Pause: time.Duration(r.Int64N(int64(5 * time.Second)))}}, true
+	}
+	return s
+}
+
 // Roles of the cluster's processes; a slot is a role and a number.
 const (
 	Broker  = "broker"
@@ -168,33 +189,39 @@ const (
 	Offline = "offline"
 )
 
-// recovery is the time that a process is given after it was restarted, before it may be disturbed again.
+// recovery is the time that a process is given after it was restarted, before it may be disturbed again. Nodes of the broker
+// share it: of three, one may be lost at a time.
 const recovery = 5 * time.Second
 
-func (c Config) troubles(slots []string) *source {
+func (c Config) troubles(offers []Offer) *source {
 	r := c.rand(5)
 	s := &source{rand: r}
-	if c.Troubles == 0 || len(slots) == 0 {
+	if c.Troubles == 0 || len(offers) == 0 {
 		return s
+	}
+	all := 0
+	for _, o := range offers {
+		all += o.Weight
 	}
 	s.next = min(c.Duration/5, 10*time.Second)
 	s.gap = func() time.Duration { return 50*time.Millisecond + around(r, c.Troubles-50*time.Millisecond) }
-	free := make(map[string]Moment, len(slots))
+	free := map[string]Moment{}
 	s.make = func(at Moment) (Action, bool) {
-		d := &Disturbance{Slot: slots[r.IntN(len(slots))], What: Kill, For: 100*time.Millisecond + time.Duration(r.Int64N(int64(3*time.Second)))}
-		if r.IntN(10) == 0 && slices.Contains(slots, Broker) { // there is but one of it, and everybody leans on it
-			d.Slot = Broker
+		o, n := 0, r.IntN(all)
+		for n >= offers[o].Weight {
+			n -= offers[o].Weight
+			o++
 		}
-		switch n := r.IntN(10); {
-		case n < 2:
-			d.What = Term
-		case n < 5:
-			d.What = Stop
+		offer := offers[o]
+		d := &Disturbance{Slot: offer.Slots[r.IntN(len(offer.Slots))], What: offer.What, For: offer.Least + time.Duration(r.Int64N(int64(offer.Most-offer.Least)))}
+		who := d.Slot
+		if isNode(who) {
+			who = Broker
 		}
-		if free[d.Slot] > at {
+		if free[who] > at {
 			return Action{}, false
 		}
-		free[d.Slot] = at + d.For + recovery
+		free[who] = at + d.For + recovery
 		return Action{Trouble: d}, true
 	}
 	return s

@@ -14,6 +14,7 @@ type Session struct {
 	hello   Moment
 	pending int
 	unwell  Moment // since when it may not have read or answered, never: it was well to its end
+	gone    Moment // since when its account is being deleted; never: it is not
 	ended   Moment // never: it has not
 	how     string // it ended
 
@@ -41,17 +42,18 @@ func (s *Session) find(c uint32) int {
 
 // well says that the client was there and reading during an interval, after its login.
 func (s *Session) well(from, to Moment) bool {
-	return s.hello <= from && s.ended >= to && s.unwell >= to
+	return s.hello <= from && s.ended >= to && s.unwell >= to && s.gone >= to
 }
 
 // Dial notes that a user begins to log in. The first such moment may be the account's making.
-func (l *Ledger) Dial(at Moment, u int, gateway string) *Session {
+func (l *Ledger) Dial(at Moment, account int, gateway string) *Session {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	u := l.current[account]
 	if len(l.users[u].facts[Exists]) == 0 {
 		l.users[u].facts[Exists] = []*Change{{value: "1", begun: at, done: never}}
 	}
-	return &Session{user: u, gateway: gateway, dialed: at, hello: never, unwell: never, ended: never}
+	return &Session{user: u, gateway: gateway, dialed: at, hello: never, unwell: never, gone: never, ended: never}
 }
 
 // Hello notes that the login has succeeded.
@@ -66,6 +68,13 @@ func (l *Ledger) Hello(at Moment, s *Session, pending int) {
 	u.sessions = append(u.sessions, s)
 	l.online++
 	l.logins++
+}
+
+// Streamed notes that a login was over an event stream.
+func (l *Ledger) Streamed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.streams++
 }
 
 // Unwell notes that the client does not read, or answer, from now on as it should.
@@ -131,6 +140,9 @@ func (l *Ledger) Received(at Moment, s *Session, f Frame) {
 	}
 	if p.answered != never && s.hello <= p.answered && s.unwell == never {
 		l.waits = append(l.waits, at-p.answered)
+	}
+	if s.hello <= p.begun && s.unwell == never {
+		c.last = max(c.last, at)
 	}
 	c.got.add(s.user)
 	s.received = append(s.received, receipt{c.index, milliseconds(at)})

@@ -19,8 +19,10 @@ type Change struct {
 	begun, done Moment // never: not yet
 }
 
-// user is one account with everything that happened to it.
+// user is one account with everything that happened to it. One that was deleted and registered again is another user.
 type user struct {
+	account, life int    // life counts from 0
+	gone          Moment // since when it is being deleted; never: it is not
 	// facts are the changes of each, in their order. Two changes of one fact never overlap: the operator waits.
 	facts    map[Fact][]*Change
 	sessions []*Session
