@@ -298,6 +298,45 @@ func TestBatch(t *testing.T) {
 	}
 }
 
+// A login that took long sends nothing that was revoked meanwhile, of its inbox or of what has come live, even when the
+// revocation has not come to the gateway.
+func TestLongLoginAsksWhatWasRevoked(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	kept, mistake, waiting, wrong := g.kept(), g.kept(), g.kept(), g.kept()
+	g.revoke(mistake)
+	g.revoke(wrong)
+	get := func(seq push.Seq) *known {
+		p, err := g.pushes.get(t.Context(), seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for _, c := range []struct {
+		took        time.Duration
+		held, inbox []push.Seq
+	}{
+		{0, []push.Seq{kept, mistake}, []push.Seq{waiting, wrong}},
+		{2 * late, []push.Seq{kept}, []push.Seq{waiting}},
+	} {
+		se := &session{shard: newShard(g.Deliver, testApp, 0), login: &login{held: []*known{get(kept), get(mistake)}}}
+		inbox, err := g.unrevoked(t.Context(), se, []*known{get(waiting), get(wrong)}, time.Now().Add(-c.took))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seqs := func(all []*known) (seqs []push.Seq) {
+			for _, p := range all {
+				seqs = append(seqs, p.seq)
+			}
+			return seqs
+		}
+		if !slices.Equal(seqs(se.holds()), c.held) || !slices.Equal(seqs(inbox), c.inbox) {
+			t.Errorf("after %v: held %v and inbox %v, want %v and %v", c.took, seqs(se.holds()), seqs(inbox), c.held, c.inbox)
+		}
+	}
+}
+
 // What comes while a push is being written joins it for whoever has not got that yet, and follows it for the others: each
 // once, in order.
 func TestBatchGrowsWhileItIsWritten(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nuid"
@@ -86,11 +87,15 @@ func (d *Deliver) admit() error {
 // begin fetches the inbox of a session that has joined, and makes the request its connection. After an error the poller
 // does not have the session.
 func (d *Deliver) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, se *session, t transport, dispatched uint64, seen push.Seq) error {
+	joined := time.Now()
 	inbox, err := d.inbox(ctx, se, dispatched)
 	if err != nil {
 		return err
 	}
 	inbox = d.acknowledgeSeen(se, inbox, seen)
+	if inbox, err = d.unrevoked(ctx, se, inbox, joined); err != nil {
+		return err
+	}
 	conn, leftover, err := t.take(w, r)
 	if err != nil {
 		return errors.Join(errAnswered, err)
@@ -111,6 +116,37 @@ func (d *Deliver) begin(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		d.log.Warn("start a connection", "err", err)
 	}
 	return nil
+}
+
+// unrevoked takes from a login that took long what was revoked meanwhile: a revocation does not wait for a gateway that is
+// cut off, and may not have come to it yet when it hears of its inbox again.
+func (d *Deliver) unrevoked(ctx context.Context, se *session, inbox []*known, joined time.Time) ([]*known, error) {
+	for asked := joined; time.Since(asked) > late; {
+		asked = time.Now()
+		var subjects []string
+		of := map[string]push.Seq{}
+		for _, p := range append(se.holds(), inbox...) {
+			if subject := wire.RevocationSubject(se.shard.app, p.seq); p.revokes == 0 && of[subject] == 0 {
+				subjects, of[subject] = append(subjects, subject), p.seq
+			}
+		}
+		if len(subjects) == 0 {
+			return inbox, nil
+		}
+		found, err := d.b.LastOf(ctx, wire.PushesStream, subjects)
+		if err != nil {
+			return nil, fmt.Errorf("ask what was revoked during the login: %w", err)
+		}
+		revoked := map[push.Seq]bool{}
+		for subject := range found {
+			revoked[of[subject]] = true
+		}
+		if len(revoked) > 0 {
+			se.drop(revoked)
+			inbox = slices.DeleteFunc(inbox, func(p *known) bool { return revoked[p.seq] })
+		}
+	}
+	return inbox, nil
 }
 
 // hello is the first frame of a session.

@@ -70,6 +70,20 @@ func (s *session) hold(batch []live, mask uint64) error {
 	return errHeld
 }
 
+// holds gives what has come live until now.
+func (s *session) holds() []*known {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.login.held)
+}
+
+// drop lets go of what has come live and was revoked.
+func (s *session) drop(revoked map[push.Seq]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.login.held = slices.DeleteFunc(s.login.held, func(p *known) bool { return revoked[p.seq] })
+}
+
 // goLive sends hello, then of the inbox (ascending) what does not come live, and then what has come live meanwhile: each
 // push once, in the order of their sequences, and none whose revocation is among them. From here on live pushes go
 // straight to the socket. It gives the pushes that it sent, the first fromInbox of them from the inbox; the error is

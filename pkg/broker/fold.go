@@ -112,7 +112,7 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 	defer b.forget(ctx, f.cfg.Stream, info.Name)
 	f.seen.follows(info.Name)
 	read := info.NumPending == 0
-	if read && f.caughtUp() {
+	if read && b.caughtUp(ctx, f) {
 		return nil
 	}
 	msgs, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(foldPull, foldBytes), jetstream.PullExpiry(pullExpiry),
@@ -153,7 +153,7 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 		f.seen.end(last)
 		f.next = msg.Seq + 1
 		read = read || msg.More == 0
-		if read && f.caughtUp() {
+		if read && b.caughtUp(ctx, f) {
 			return nil
 		}
 	}
