@@ -26,6 +26,8 @@ type App struct {
 	// PushDisabled refuses pushes alone.
 	PushDisabled bool     `mapstructure:"push_disabled"`
 	APIKeys      []APIKey `mapstructure:"api_keys" json:"-"`
+	// Channels are the sections of the app's channels to vendors, by name: OpenChannels reads them.
+	Channels map[string]map[string]any `mapstructure:"channels" json:"-"`
 }
 
 // APIKey lets a program call the native interface.
@@ -75,6 +77,7 @@ var appKeys = []Key{
 	{"disabled", false, "Refuse every call and login of the app, and end its sessions.", nil},
 	{"push_disabled", false, "Refuse the app's pushes alone.", nil},
 	{"api_keys", []APIKey{}, "Bearer keys of the native interface, each with a name, a key of at least 16 bytes (or sha256: and its hash), and roles out of read, push and admin.", nil},
+	{"channels", map[string]map[string]any{}, "The app's channels to vendors, each a section by its name (apns, fcm, webpush, huawei, honor, xiaomi, oppo, vivo, webhook), whose keys are below.", nil},
 }
 
 // AppKeys describes the keys of one element of apps, for the documentation.
@@ -113,6 +116,11 @@ func validateApps(apps []App) (faults Faults) {
 			}
 		}
 		faults = append(faults, validateAPIKeys(at, a.APIKeys)...)
+		_, wrong := a.OpenChannels()
+		for _, f := range wrong {
+			f.Key = at + f.Key
+			faults = append(faults, f)
+		}
 		if len(a.Admins) == 0 {
 			faults.add(at+"admins", "every app needs at least one account that may call the REST interface")
 		}

@@ -25,6 +25,7 @@ type Config struct {
 	Receipts  Receipts  `mapstructure:"receipts"`
 	Matcher   Matcher   `mapstructure:"matcher"`
 	Offline   Offline   `mapstructure:"offline"`
+	Notify    Notify    `mapstructure:"notify"`
 	NATS      NATS      `mapstructure:"nats"`
 	Sharding  Sharding  `mapstructure:"sharding"`
 	Retention Retention `mapstructure:"retention"`

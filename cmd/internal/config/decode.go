@@ -120,7 +120,7 @@ func convert(from, to reflect.Value) (any, error) {
 		if from.Kind() != reflect.Slice {
 			return nil, errors.New("it is not a list")
 		}
-	case to.Kind() == reflect.Struct:
+	case to.Kind() == reflect.Struct, to.Kind() == reflect.Map:
 		if from.Kind() != reflect.Map {
 			return nil, errors.New("it is not a section of keys")
 		}

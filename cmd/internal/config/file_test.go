@@ -45,6 +45,8 @@ func render() []byte {
 			return brief(d)
 		case []string, []any:
 			return "[]"
+		case map[string]map[string]any:
+			return "{}"
 		default:
 			return fmt.Sprint(d)
 		}
@@ -131,7 +133,7 @@ func TestShippedExample(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v in:\n%s", err, text)
 	}
-	want := App{SDKAppID: 1400000001, Key: "a secret of your own", Keys: []string{}, Admins: []string{"administrator"}, PushInterval: time.Second, PushPerDay: 100, APIKeys: []APIKey{}}
+	want := App{SDKAppID: 1400000001, Key: "a secret of your own", Keys: []string{}, Admins: []string{"administrator"}, PushInterval: time.Second, PushPerDay: 100, APIKeys: []APIKey{}, Channels: map[string]map[string]any{}}
 	if len(c.Apps) != 1 || !reflect.DeepEqual(c.Apps[0], want) {
 		t.Errorf("got %+v", c.Apps)
 	}

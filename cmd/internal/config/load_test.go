@@ -131,8 +131,8 @@ func TestApps(t *testing.T) {
 - {sdkappid: "7", key: "k2", admins: [a], push_interval: 0s, push_per_day: 0, calls_per_second: 5}
 `
 	want := []App{
-		{SDKAppID: 1400000001, Key: "k1", Keys: []string{"k0"}, Admins: []string{"administrator", "小明"}, PushInterval: time.Second, PushPerDay: 100, APIKeys: []APIKey{}},
-		{SDKAppID: 7, Key: "k2", Keys: []string{}, Admins: []string{"a"}, CallsPerSecond: 5, APIKeys: []APIKey{}},
+		{SDKAppID: 1400000001, Key: "k1", Keys: []string{"k0"}, Admins: []string{"administrator", "小明"}, PushInterval: time.Second, PushPerDay: 100, APIKeys: []APIKey{}, Channels: map[string]map[string]any{}},
+		{SDKAppID: 7, Key: "k2", Keys: []string{}, Admins: []string{"a"}, CallsPerSecond: 5, APIKeys: []APIKey{}, Channels: map[string]map[string]any{}},
 	}
 	inJSON := `[{"sdkappid":1400000001,"key":"k1","keys":["k0"],"admins":["administrator","小明"]},
 		{"sdkappid":7,"key":"k2","admins":["a"],"push_interval":"0s","push_per_day":0,"calls_per_second":5}]`
