@@ -63,6 +63,7 @@ func roleCommands() []*cobra.Command {
 		app.Matcher: "Run the matcher alone, against NATS servers: it finds who matches a push",
 		app.Deliver: "Run the gateway alone, against NATS servers: it holds the users' sessions",
 		app.Offline: "Run the offline worker alone, against NATS servers: it keeps pushes for who comes later",
+		app.Notify:  "Run the notification worker alone, against NATS servers: it notifies the phones of who has no session",
 	}
 	var cs []*cobra.Command
 	for _, r := range app.Roles() {

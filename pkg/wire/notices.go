@@ -23,7 +23,7 @@ const (
 const NotifySize = 1000
 
 // NotifyAge is how long a task waits for a worker: no push lives longer.
-const NotifyAge = (push.MaxLifetime + 60) * time.Second
+const NotifyAge = push.MaxLifetime*time.Second + 24*time.Hour
 
 // NoticePlace names what stands in NOTICES and NOTIFY: a push, and those of a shard's users whom a channel reaches.
 type NoticePlace struct {

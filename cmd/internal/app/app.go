@@ -37,10 +37,11 @@ const (
 	Matcher Role = "matcher"
 	Deliver Role = "deliver"
 	Offline Role = "offline"
+	Notify  Role = "notify"
 )
 
 // Roles are all of them.
-func Roles() []Role { return []Role{Ingest, Matcher, Deliver, Offline} }
+func Roles() []Role { return []Role{Ingest, Matcher, Deliver, Offline, Notify} }
 
 // App is one process.
 type App struct {
@@ -143,6 +144,14 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 		}
 		a.roles = append(a.roles, role{Offline, o.Run, o.Ready})
 		a.apps = append(a.apps, func(apps []config.App) error { o.SetApps(appIDs(apps)); return nil })
+	}
+	if slices.Contains(roles, Notify) {
+		v, err := newNotify(a.cfg, a.b, a.reg, log)
+		if err != nil {
+			return err
+		}
+		a.roles = append(a.roles, role{Notify, v.run, v.notify.Ready})
+		a.apps = append(a.apps, v.setApps)
 	}
 	a.health = newHealth(a.cfg.Health.StuckAfter, a.b, metrics, a.checks(roles, gateway))
 	return a.bind(ctx, handler, slices.Contains(roles, Ingest), metrics)

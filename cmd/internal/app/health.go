@@ -229,7 +229,7 @@ func (a *App) checks(roles []Role, d *deliver.Deliver) []check {
 			check{checkLogins, true, 0, func(ctx context.Context) error { return d.CanLogIn(ctx, after/3) }})
 	}
 	served := slices.Contains(roles, Ingest) || d != nil
-	if slices.Contains(roles, Matcher) || slices.Contains(roles, Offline) {
+	if slices.Contains(roles, Matcher) || slices.Contains(roles, Offline) || slices.Contains(roles, Notify) {
 		cs = append(cs, check{checkFolds, !served, 0, func(context.Context) error { return joinSome(a.b.Stuck(after, foldNames...)) }})
 	}
 	holders := &holders{a: a, after: after, since: map[broker.Place]time.Time{}}
@@ -237,7 +237,7 @@ func (a *App) checks(roles []Role, d *deliver.Deliver) []check {
 }
 
 // foldNames are the folds and workers of shards.
-var foldNames = []string{"matcher_users", "matcher_pushes", "offline_audiences", "offline_receipts"}
+var foldNames = []string{"matcher_users", "matcher_pushes", "offline_audiences", "offline_receipts", "notify_devices", "notify_audiences", "notify_receipts"}
 
 // holders remembers since when nobody answers for a place. It is of the goroutine that looks.
 type holders struct {

@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"regexp"
 	"sort"
 	"strings"
@@ -20,6 +21,8 @@ import (
 	"github.com/carillon-push/carillon/cmd/internal/app"
 	"github.com/carillon-push/carillon/cmd/internal/config"
 	"github.com/carillon-push/carillon/deliver"
+	"github.com/carillon-push/carillon/deliver/channel"
+	"github.com/carillon-push/carillon/deliver/notify"
 	"github.com/carillon-push/carillon/ingest"
 	"github.com/carillon-push/carillon/ingest/native"
 	"github.com/carillon-push/carillon/matcher"
@@ -42,6 +45,7 @@ func TestReferencePageIsComplete(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString("# Reference\n\nMade from the code by `go test ./cmd/internal/reference -update`; a test fails when it is not up to date.\n")
 	keys(&b)
+	channels(t, &b)
 	metrics(t, &b)
 	streams(&b)
 	subjects(t, &b)
@@ -73,6 +77,79 @@ func keys(b *bytes.Buffer) {
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s |\n", k.Name, def, k.Usage)
 	}
+}
+
+// channels are the keys of the sections of channels, with what the comments of the fields say that they set.
+func channels(t *testing.T, b *bytes.Buffer) {
+	b.WriteString("\n## Channels\n\nOf a section of an app's `channels`, beside the limits below. A secret may be given as the path of a file that has it, and nothing else, under the key with `_file` behind it, or as the name of an environment variable with `_env`. Files are read again when they change.\n")
+	row := func(k config.ChannelKey, doc, more string) {
+		def := "`" + k.Default + "`"
+		if k.Default == "" {
+			def = ""
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s%s |\n", k.Name, def, strings.ReplaceAll(doc, "|", "\\|"), more)
+	}
+	var limits []config.ChannelKey
+	for _, kind := range config.ChannelKinds() {
+		own, of := kind.Keys()
+		if len(of) > len(limits) {
+			limits = of
+		}
+		fmt.Fprintf(b, "\n### `%s`\n", kind.Name)
+		docs := fieldDocs(t, "deliver/channel/"+kind.Name, "Config")
+		fmt.Fprintf(b, "\n%s\n\n| key | default | |\n|---|---|---|\n", docs[""])
+		for _, k := range own {
+			more := ""
+			if kind.Secret(k) {
+				more = fmt.Sprintf(" Or `%s_file`, `%s_env`.", k.Name, k.Name)
+			}
+			row(k, docs[k.Field], more)
+		}
+	}
+	b.WriteString("\n### Limits of every channel\n\n| key | default | |\n|---|---|---|\n")
+	docs := fieldDocs(t, "deliver/channel", "Limits")
+	for _, k := range limits {
+		row(k, docs[k.Field], "")
+	}
+}
+
+// fieldDocs are the comments of a struct's fields, by name, and its own under "". Fields of one line share theirs.
+func fieldDocs(t *testing.T, dir, of string) map[string]string {
+	t.Helper()
+	docs := map[string]string{}
+	files, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		syntax, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(syntax, func(n ast.Node) bool {
+			decl, ok := n.(*ast.GenDecl)
+			if !ok || decl.Tok != token.TYPE {
+				return true
+			}
+			spec := decl.Specs[0].(*ast.TypeSpec)
+			if spec.Name.Name != of {
+				return true
+			}
+			docs[""] = strings.Join(strings.Fields(decl.Doc.Text()), " ")
+			for _, f := range spec.Type.(*ast.StructType).Fields.List {
+				for _, name := range f.Names {
+					if docs[name.Name] = strings.Join(strings.Fields(f.Doc.Text()), " "); docs[name.Name] == "" {
+						t.Errorf("%s.%s in %s has no comment", of, name.Name, dir)
+					}
+				}
+			}
+			return false
+		})
+	}
+	if len(docs) == 0 {
+		t.Errorf("%s has no %s", dir, of)
+	}
+	return docs
 }
 
 // catcher sees what is registered on it.
@@ -127,6 +204,12 @@ func metrics(t *testing.T, b *bytes.Buffer) {
 	if _, err := deliver.New(deliver.Default(), nil, c, log); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := channel.NewMetrics(c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := notify.New(notify.Default(), nil, c, log); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := offline.New(offline.Default(), nil, c, log); err != nil {
 		t.Fatal(err)
 	}
@@ -154,6 +237,9 @@ func streams(b *bytes.Buffer) {
 	}
 	row := func(s wire.Stream) {
 		var notes []string
+		if s.Queue {
+			notes = append(notes, "a work queue: a message goes once it is done")
+		}
 		if s.LastOnly {
 			notes = append(notes, "the last message of each subject")
 		}
