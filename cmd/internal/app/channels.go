@@ -73,7 +73,7 @@ func (v *vendors) setApps(apps []config.App) (err error) {
 		if a.Disabled {
 			continue
 		}
-		channels, faults := a.OpenChannels()
+		channels, faults := a.VendorChannels()
 		if len(faults) > 0 {
 			return fmt.Errorf("app %s: %w", a.SDKAppID, faults)
 		}

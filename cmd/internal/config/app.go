@@ -26,7 +26,7 @@ type App struct {
 	// PushDisabled refuses pushes alone.
 	PushDisabled bool     `mapstructure:"push_disabled"`
 	APIKeys      []APIKey `mapstructure:"api_keys" json:"-"`
-	// Channels are the sections of the app's channels to vendors, by name: OpenChannels reads them.
+	// Channels are the sections of the app's channels to vendors, by name: VendorChannels reads them.
 	Channels map[string]map[string]any `mapstructure:"channels" json:"-"`
 }
 
@@ -116,7 +116,7 @@ func validateApps(apps []App) (faults Faults) {
 			}
 		}
 		faults = append(faults, validateAPIKeys(at, a.APIKeys)...)
-		_, wrong := a.OpenChannels()
+		_, wrong := a.VendorChannels()
 		for _, f := range wrong {
 			f.Key = at + f.Key
 			faults = append(faults, f)

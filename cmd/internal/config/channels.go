@@ -122,8 +122,9 @@ func keyOf(field string) string {
 	return b.String()
 }
 
-// OpenChannels gives an app's channels as they are configured, by name; the faults' keys are within the app's section.
-func (a App) OpenChannels() (all []Channel, faults Faults) {
+// VendorChannels gives an app's channels as they are configured, by name; the faults' keys are within the app's section. Files
+// and variables are read when a channel is opened.
+func (a App) VendorChannels() (all []Channel, faults Faults) {
 	kinds := ChannelKinds()
 	for _, name := range slices.Sorted(maps.Keys(a.Channels)) {
 		i := slices.IndexFunc(kinds, func(k ChannelKind) bool { return k.Name == name })
@@ -185,30 +186,31 @@ func (k ChannelKind) channel(section map[string]any, at string) (c Channel, faul
 	if err := c.Limits.Validate(); err != nil {
 		faults.add(at, "%v", err)
 	}
-	read := func() (any, error) {
+	whole := func(secret func(key string) (string, error)) (any, error) {
 		with := reflect.New(reflect.TypeOf(config).Elem())
 		with.Elem().Set(reflect.ValueOf(config).Elem())
 		for field, key := range from {
-			secret, err := readSecret(key, section[key].(string))
+			text, err := secret(key)
 			if err != nil {
 				return nil, err
 			}
-			with.Elem().FieldByName(field).SetString(secret)
+			with.Elem().FieldByName(field).SetString(text)
 		}
 		return with.Interface(), nil
 	}
-	if whole, err := read(); err != nil {
+	// Files and variables are those of the processes that notify; others have the same apps, and not them.
+	if like, err := whole(func(string) (string, error) { return "secret", nil }); err != nil {
 		faults.add(at, "%v", err)
-	} else if err := k.checked(whole); err != nil {
+	} else if err := k.checked(like); err != nil {
 		faults.add(at, "%v", err)
 	}
 	c.Files = append(c.Files, k.files(config)...)
 	c.Open = func() (channel.Channel, error) {
-		whole, err := read()
+		with, err := whole(func(key string) (string, error) { return readSecret(key, section[key].(string)) })
 		if err != nil {
 			return nil, err
 		}
-		return k.open(whole)
+		return k.open(with)
 	}
 	return c, faults
 }

@@ -54,7 +54,7 @@ apps:
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, faults := c.Apps[0].OpenChannels()
+	all, faults := c.Apps[0].VendorChannels()
 	if len(faults) > 0 || len(all) != 3 {
 		t.Fatalf("%v, %v", all, faults)
 	}
@@ -74,6 +74,19 @@ apps:
 	}
 	if _, err := all[1].Open(); err == nil || !strings.Contains(err.Error(), "client_secret_file") {
 		t.Errorf("without its file: %v", err)
+	}
+	for section, reason := range map[string]string{
+		`{huawei: {client_id: "1", client_secret_file: /none}}`:        "client_secret_file",
+		`{huawei: {client_id: "1", client_secret_env: CARILLON_NONE}}`: "CARILLON_NONE",
+	} {
+		c, err := loadText(t, "apps: [{sdkappid: 1, key: k, admins: [a], channels: "+section+"}]", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, _ := c.Apps[0].VendorChannels()
+		if _, err := all[0].Open(); err == nil || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%s: %v, want %q", section, err, reason)
+		}
 	}
 	for _, shown := range []string{fmt.Sprint(c.Apps[0]), fmt.Sprintf("%#v", c.Apps[0]), fmt.Sprintf("%+v", *c)} {
 		if strings.Contains(shown, "hush") {
@@ -97,8 +110,6 @@ func TestWrongChannels(t *testing.T) {
 		{`{fcm: {credentials_file: x, concurrency: many}}`, "channels.fcm.concurrency", "whole number"},
 		{`{huawei: {client_id: "1", timeout: 7}}`, "channels.huawei.timeout", "duration"},
 		{`{huawei: {client_id: "1", client_secret: hush, client_secret_file: ` + secret + `}}`, "channels.huawei.client_secret_file", "more than one way"},
-		{`{huawei: {client_id: "1", client_secret_file: /none}}`, "channels.huawei", "client_secret_file"},
-		{`{huawei: {client_id: "1", client_secret_env: CARILLON_NONE}}`, "channels.huawei", "CARILLON_NONE"},
 		{`{huawei: {client_id: "1", client_secret_file: 7}}`, "channels.huawei.client_secret_file", "path of a file"},
 		{`{huawei: {client_id: "1"}}`, "channels.huawei", ""},
 	} {
