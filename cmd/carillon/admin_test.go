@@ -41,7 +41,7 @@ func TestAdminTopology(t *testing.T) {
 		{nil, 0, "nothing differs"},
 		{[]string{"--retention.pushes", "200h"}, exitDiffers, "max age"},
 		{[]string{"--retention.pushes", "200h", "--sharding.bits", "9"}, exitRecreate, "sharding.bits"},
-		{[]string{"--retention.pushes", "200h", "--sharding.bits", "9", "--apply"}, exitRecreate, "3 of 4 differences are ended"},
+		{[]string{"--retention.pushes", "200h", "--sharding.bits", "9", "--apply"}, exitRecreate, "4 of 5 differences are ended"},
 		{[]string{"--retention.pushes", "200h"}, 0, "nothing differs"},
 		{[]string{"--nats.replicas", "3"}, 1, ""},
 	} {
@@ -55,7 +55,7 @@ func TestAdminTopology(t *testing.T) {
 		Differences, Left []broker.Difference
 		Applied           bool
 	}
-	if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitRecreate || len(got.Differences) != 4 || len(got.Left) != 4 || got.Applied {
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitRecreate || len(got.Differences) != 5 || len(got.Left) != 5 || got.Applied {
 		t.Errorf("exit code %d, %v: %s", code, err, out)
 	}
 }

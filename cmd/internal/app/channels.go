@@ -51,7 +51,7 @@ func newNotify(cfg *config.Config, b *broker.Broker, reg prometheus.Registerer, 
 	}
 	v := &vendors{log: log.With("component", "channels"), metrics: m, checked: make(chan struct{}, 1)}
 	n := notify.Default()
-	n.Standby, n.Grace, n.Concurrency, n.Idle = cfg.Notify.Standby, cfg.Notify.Grace, cfg.Notify.Concurrency, cfg.Notify.DeviceIdle
+	n.Standby, n.Grace, n.Concurrency, n.Idle = cfg.Notifications.Standby, cfg.Notifications.Grace, cfg.Notifications.Concurrency, cfg.Notifications.DeviceIdle
 	if v.notify, err = notify.New(n, b, reg, log); err != nil {
 		return nil, err
 	}

@@ -57,7 +57,7 @@ func hooked(t *testing.T, url string) func(*config.Config) {
 		t.Fatal(err)
 	}
 	return func(c *config.Config) {
-		c.Notify.Grace = 300 * time.Millisecond
+		c.Notifications.Grace = 300 * time.Millisecond
 		c.Apps[0].Channels = map[string]map[string]any{"webhook": {"url": url, "secret_file": secret}}
 	}
 }

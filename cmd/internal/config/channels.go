@@ -266,8 +266,8 @@ func fillChannel(into any, from map[string]any, name string) (faults Faults) {
 	return faults
 }
 
-// Notify is how notifications go to phones.
-type Notify struct {
+// Notifications is how they go to phones.
+type Notifications struct {
 	Standby     int           `mapstructure:"standby"`
 	Grace       time.Duration `mapstructure:"grace"`
 	Concurrency int           `mapstructure:"concurrency"`

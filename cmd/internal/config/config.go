@@ -18,21 +18,21 @@ import (
 
 // Config is all settings. What they mean is said once, in the table of keys.
 type Config struct {
-	Data      string    `mapstructure:"data"`
-	HTTP      HTTP      `mapstructure:"http"`
-	Sessions  Sessions  `mapstructure:"sessions"`
-	Admin     Admin     `mapstructure:"admin"`
-	Receipts  Receipts  `mapstructure:"receipts"`
-	Matcher   Matcher   `mapstructure:"matcher"`
-	Offline   Offline   `mapstructure:"offline"`
-	Notify    Notify    `mapstructure:"notify"`
-	NATS      NATS      `mapstructure:"nats"`
-	Sharding  Sharding  `mapstructure:"sharding"`
-	Retention Retention `mapstructure:"retention"`
-	Quotas    Quotas    `mapstructure:"quotas"`
-	Log       Log       `mapstructure:"log"`
-	Tracing   Tracing   `mapstructure:"tracing"`
-	Health    Health    `mapstructure:"health"`
+	Data          string        `mapstructure:"data"`
+	HTTP          HTTP          `mapstructure:"http"`
+	Sessions      Sessions      `mapstructure:"sessions"`
+	Admin         Admin         `mapstructure:"admin"`
+	Receipts      Receipts      `mapstructure:"receipts"`
+	Matcher       Matcher       `mapstructure:"matcher"`
+	Offline       Offline       `mapstructure:"offline"`
+	Notifications Notifications `mapstructure:"notifications"`
+	NATS          NATS          `mapstructure:"nats"`
+	Sharding      Sharding      `mapstructure:"sharding"`
+	Retention     Retention     `mapstructure:"retention"`
+	Quotas        Quotas        `mapstructure:"quotas"`
+	Log           Log           `mapstructure:"log"`
+	Tracing       Tracing       `mapstructure:"tracing"`
+	Health        Health        `mapstructure:"health"`
 	// Apps may be empty: what is to become of that is the caller's choice.
 	Apps []App `mapstructure:"apps"`
 }

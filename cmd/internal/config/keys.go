@@ -63,10 +63,10 @@ var keys = []Key{
 
 	{"offline.standby", 1, "Offline workers that keep a shard's pending pushes in memory beside the one that works with them.", between(0, 8)},
 
-	{"notify.grace", 3 * time.Second, "The time for which a push waits for acknowledgements before it goes to the phones of those who have sent none.", durations(0, time.Hour)},
-	{"notify.concurrency", 4, "Tasks of one channel, of up to 1,000 users each, that a process does at once.", between(1, 256)},
-	{"notify.device_idle", 180 * 24 * time.Hour, "The time after which a device that has not been heard of is forgotten. 0s: never.", durations(0, 10*366*24*time.Hour)},
-	{"notify.standby", 1, "Notification workers that know a shard's devices beside the one that works with them.", between(0, 8)},
+	{"notifications.grace", 3 * time.Second, "The time for which a push waits for acknowledgements before it goes to the phones of those who have sent none.", durations(0, time.Hour)},
+	{"notifications.concurrency", 4, "Tasks of one channel, of up to 1,000 users each, that a process does at once.", between(1, 256)},
+	{"notifications.device_idle", 180 * 24 * time.Hour, "The time after which a device that has not been heard of is forgotten. 0s: never.", durations(0, 10*366*24*time.Hour)},
+	{"notifications.standby", 1, "Notification workers that know a shard's devices beside the one that works with them.", between(0, 8)},
 
 	{"nats.url", "", "The addresses of the NATS servers, separated by commas. Empty: a broker runs in this process, its files under data.", servers},
 	{"nats.user", "", "The user that this process is to the NATS servers; without nats.url, the one that the embedded broker asks of other processes and of the other servers of its cluster.", nil},
