@@ -236,6 +236,7 @@ func TestMetrics(t *testing.T) {
 	}
 	want := map[string]float64{
 		"carillon_ingest_frequency_alone_total":        0,
+		"carillon_ingest_quota_waiting":                0,
 		"carillon_ingest_pushes_total accepted":        2,
 		"carillon_ingest_requests_total 0 im_push":     2,
 		"carillon_ingest_requests_total 60009 unknown": 1,
