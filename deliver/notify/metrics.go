@@ -49,7 +49,7 @@ func newMetrics(reg prometheus.Registerer, more ...prometheus.Collector) (*metri
 			Name: "carillon_notify_corrupt_total", Help: "Audiences, receipts, devices and pushes that cannot be read.",
 		}),
 	}
-	for _, c := range append(more, m.waiting, m.users, m.cutFailed, m.tasks, m.results, m.forgotten, m.corrupt) {
+	for _, c := range append(more, m.waiting, m.users, m.cutFailed, m.tasks, m.results, m.forgotten, m.suspicious, m.corrupt) {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
