@@ -361,7 +361,7 @@ func TestDecodeTaskRefuses(t *testing.T) {
 		"more results than bytes":         notified(1, 1, 'a', 9, 5, 0, 0, 1),
 		"results that do not ascend":      notified(1, 1, 'a', 9, 2, 1, 'b', 0, 1, 1, 'a', 0, 1),
 		"results of more than there were": notified(1, 1, 'a', 2, 2, 1, 'a', 0, 1, 1, 'b', 0, 2),
-		"too many results":                append(notified(1, 1, 'a', 0, 0x81, 1), make([]byte, 3*(MaxTaskResults+1))...),
+		"too many results":                append(notified(1, 1, 'a', 0, 0x81, 4), make([]byte, 3*(MaxTaskResults+1))...),
 	} {
 		if got, err := DecodeTask(b); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)

@@ -36,7 +36,7 @@ type Task struct {
 }
 
 // MaxTaskResults bounds the results of a TaskChannel. No vendor documents so many reasons.
-const MaxTaskResults = 128
+const MaxTaskResults = 512
 
 // TaskChannel is what became of a push on one channel, counted in users.
 type TaskChannel struct {
