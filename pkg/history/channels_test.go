@@ -378,3 +378,47 @@ func TestFewReasons(t *testing.T) {
 		t.Errorf("of fewer users: %+v", got)
 	}
 }
+
+// A push to a million phones, a tenth of which a vendor did not take.
+func BenchmarkChannels(b *testing.B) {
+	const users = 1 << 20
+	w := newWorld(b, 1, func(c *broker.Config) { c.Sharding = 20 })
+	w.register("u")
+	s := w.push(predicateAll, time.Hour)
+	place := wire.NoticePlace{App: app, Seq: s.Seq, Channel: "apns"}
+	all := roaring.New()
+	all.AddRange(0, users)
+	data, err := wire.EncodeBitmap(all)
+	w.put(wire.NoticeSubject(place), data, err)
+	for from := uint64(0); from < users; from += wire.NotifySize {
+		sent, gone := roaring.New(), roaring.New()
+		for i := from; i < min(users, from+wire.NotifySize); i++ {
+			if i%10 == 0 {
+				gone.Add(uint32(i))
+			} else {
+				sent.Add(uint32(i))
+			}
+		}
+		data, err := wire.EncodeOutcome(wire.Outcome{Done: true, Parts: []wire.OutcomePart{
+			{Result: wire.ResultSent, Users: sent}, {Result: wire.ResultGone, Reason: "Unregistered", Users: gone},
+		}})
+		w.put(wire.OutcomeSubject(place), data, err)
+		place.Task++
+	}
+	known := w.keep(s)
+	b.Run("anew", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if got, err := w.h.Channels(b.Context(), s.Push); err != nil || got["apns"].Open != 0 || got["apns"].Users != users {
+				b.Fatal(got, err)
+			}
+		}
+	})
+	b.Run("again", func(b *testing.B) {
+		for b.Loop() {
+			if got, err := w.h.Count(b.Context(), app, s.Seq, known); err != nil || got.Notices != known.Notices {
+				b.Fatal(got, err)
+			}
+		}
+	})
+}
