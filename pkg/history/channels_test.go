@@ -362,6 +362,32 @@ func TestChannelsOfHostileNotices(t *testing.T) {
 	}
 }
 
+// Whoever reads while an outcome is replaced sees both, and counts the later one.
+func TestAnOutcomeReplacesTheOneBefore(t *testing.T) {
+	t.Parallel()
+	c := channels{users: map[wire.NoticePlace]uint64{}, tasks: map[wire.NoticePlace][]wire.TaskResult{}}
+	place := wire.NoticePlace{App: app, Seq: 7, Channel: "apns"}
+	take := func(subject string, data []byte, err error) {
+		t.Helper()
+		if err == nil {
+			err = c.take(&broker.Message{Subject: subject, Data: data}, 16)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := wire.EncodeBitmap(roaring.BitmapOf(1, 2, 3))
+	take(wire.NoticeSubject(place), data, err)
+	for _, sent := range [][]uint32{{1}, {1, 2}} {
+		data, err = wire.EncodeOutcome(wire.Outcome{Parts: []wire.OutcomePart{{Result: wire.ResultSent, Users: roaring.BitmapOf(sent...)}}})
+		take(wire.OutcomeSubject(place), data, err)
+	}
+	want := []wire.TaskChannel{{Channel: "apns", Users: 3, Results: []wire.TaskResult{{Result: wire.ResultSent, Users: 2}}}}
+	if got := c.sum(); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 func TestFewReasons(t *testing.T) {
 	t.Parallel()
 	var counts []wire.TaskResult
