@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,7 +19,8 @@ const (
 	maxSpan  = 30 * 24 * time.Hour
 )
 
-// channelStatistics is what one channel has done for a push. There is one, the sessions.
+// channelStatistics is what one channel has done for a push: the sessions, or a vendor's. Of a vendor's it is known whose
+// notification was taken, and no more.
 type channelStatistics struct {
 	Platform       string
 	TotalCount     uint64
@@ -47,16 +50,20 @@ type statisticsAnswer struct {
 	ErrorList []taskError `json:",omitempty"`
 }
 
-// sessionsPlatform is how the one channel is called.
+// sessionsPlatform is how the sessions are called among the channels.
 const sessionsPlatform = "Session"
 
 // pushStatistics is all_member_push_statistics.
 func (i *Ingest) pushStatistics(ctx context.Context, c *call) (answer, error) {
 	out := &statisticsAnswer{Results: []taskStatistics{}}
 	var err error
-	out.ErrorList, err = i.tasks(ctx, c, func(id push.TaskID, t *history.Tally) {
+	out.ErrorList, err = i.tasks(ctx, c, func(id push.TaskID, t *history.Tally, channels map[string]history.Channel) {
 		of := channelStatistics{sessionsPlatform, t.Audience, t.Received + t.Sent, t.Received, t.Opened}
-		out.Results = append(out.Results, taskStatistics{id, of.TotalCount, of.SentCount, of.DeliveredCount, of.ClickCount, []channelStatistics{of}})
+		all := []channelStatistics{of}
+		for _, name := range slices.Sorted(maps.Keys(channels)) {
+			all = append(all, channelStatistics{Platform: name, TotalCount: channels[name].Users, SentCount: channels[name].Sent})
+		}
+		out.Results = append(out.Results, taskStatistics{id, of.TotalCount, of.SentCount, of.DeliveredCount, of.ClickCount, all})
 	})
 	return out, err
 }
@@ -64,7 +71,18 @@ func (i *Ingest) pushStatistics(ctx context.Context, c *call) (answer, error) {
 // lossReason counts those for whom the same thing went wrong, or has still to go right.
 type lossReason struct {
 	Reason string
+	// Detail is the vendor's own word for why it refused.
+	Detail string `json:",omitempty"`
 	Count  uint64
+}
+
+// channelLoss counts those who were to be notified through a vendor and were not. Who had acknowledged the push by then is
+// no loss.
+type channelLoss struct {
+	Platform   string
+	TotalCount uint64
+	LossCount  uint64
+	Reasons    []lossReason
 }
 
 type taskLoss struct {
@@ -73,6 +91,8 @@ type taskLoss struct {
 	// LossCount are all who have not acknowledged the push: the sum of the reasons.
 	LossCount uint64
 	Reasons   []lossReason
+	// PlatformLoss has the vendors' channels that the push went to.
+	PlatformLoss []channelLoss `json:",omitempty"`
 }
 
 type lossAnswer struct {
@@ -85,17 +105,32 @@ type lossAnswer struct {
 func (i *Ingest) pushLoss(ctx context.Context, c *call) (answer, error) {
 	out := &lossAnswer{Results: []taskLoss{}}
 	var err error
-	out.ErrorList, err = i.tasks(ctx, c, func(id push.TaskID, t *history.Tally) {
-		out.Results = append(out.Results, taskLoss{id, t.Audience, t.Audience - t.Received, []lossReason{
-			{"Pending", t.Pending}, {"Unacknowledged", t.Sent}, {"Expired", t.Expired}, {"Offline", t.Offline}, {"Revoked", t.Withheld},
-		}})
+	out.ErrorList, err = i.tasks(ctx, c, func(id push.TaskID, t *history.Tally, channels map[string]history.Channel) {
+		of := taskLoss{TaskID: id, TotalCount: t.Audience, LossCount: t.Audience - t.Received, Reasons: []lossReason{
+			{"Pending", "", t.Pending}, {"Unacknowledged", "", t.Sent}, {"Expired", "", t.Expired}, {"Offline", "", t.Offline},
+			{"Revoked", "", t.Withheld},
+		}}
+		for _, name := range slices.Sorted(maps.Keys(channels)) {
+			of.PlatformLoss = append(of.PlatformLoss, lossOf(name, channels[name]))
+		}
+		out.Results = append(out.Results, of)
 	})
 	return out, err
 }
 
-// tasks reads StartTime, EndTime and TaskID, and hands the tally of each push that was accepted between to handle. The
+func lossOf(name string, c history.Channel) channelLoss {
+	of := channelLoss{name, c.Users, c.Users - c.Sent - c.Received, []lossReason{
+		{"Waiting", "", c.Open}, {"NoDevice", "", c.NoDevice}, {"TokenGone", "", c.Gone}, {"Expired", "", c.Expired}, {"Revoked", "", c.Revoked},
+	}}
+	for _, reason := range slices.Sorted(maps.Keys(c.Refused)) {
+		of.Reasons = append(of.Reasons, lossReason{"Refused", reason, c.Refused[reason]})
+	}
+	return of
+}
+
+// tasks reads StartTime, EndTime and TaskID, and hands the counts of each push that was accepted between to handle. The
 // others are told of.
-func (i *Ingest) tasks(ctx context.Context, c *call, handle func(push.TaskID, *history.Tally)) ([]taskError, error) {
+func (i *Ingest) tasks(ctx context.Context, c *call, handle func(push.TaskID, *history.Tally, map[string]history.Channel)) ([]taskError, error) {
 	start, err := c.body.get("StartTime").second()
 	if err != nil {
 		return nil, err
@@ -127,8 +162,12 @@ func (i *Ingest) tasks(ctx context.Context, c *call, handle func(push.TaskID, *h
 			continue
 		}
 		var t *history.Tally
+		var channels map[string]history.Channel
 		if err == nil {
 			t, err = i.history.Tally(ctx, p.Push)
+		}
+		if err == nil {
+			channels, err = i.history.Channels(ctx, p.Push)
 		}
 		if errors.Is(err, history.ErrNoPush) {
 			missing = append(missing, taskError{id, err.Error()})
@@ -137,7 +176,7 @@ func (i *Ingest) tasks(ctx context.Context, c *call, handle func(push.TaskID, *h
 		if err != nil {
 			return nil, err
 		}
-		handle(id, t)
+		handle(id, t, channels)
 	}
 	return missing, nil
 }

@@ -16,7 +16,8 @@ import (
 // outcome is detail with the counts.
 type outcome struct {
 	detail
-	Outcome history.Tally `json:"outcome"`
+	Outcome  history.Tally              `json:"outcome"`
+	Channels map[string]history.Channel `json:"channels"`
 }
 
 // keep plays the worker that keeps a push's counts.
@@ -53,6 +54,20 @@ func TestPushOfThePast(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		place := wire.NoticePlace{App: a.app, Seq: p.Seq, Channel: "apns"}
+		notified, err := wire.EncodeOutcome(wire.Outcome{Parts: []wire.OutcomePart{
+			{Result: wire.ResultSent, Users: roaring.BitmapOf(1)}, {Result: wire.ResultRefused, Reason: "BadTopic", Users: roaring.BitmapOf(2)},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range []broker.Message{
+			{Subject: wire.NoticeSubject(place), Data: data}, {Subject: wire.OutcomeSubject(place), Data: notified},
+		} {
+			if _, _, err := a.b.Publish(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if i < 4 {
 			a.keep(p.Seq)
 		}
@@ -61,6 +76,12 @@ func TestPushOfThePast(t *testing.T) {
 	before := ok[outcome](a, 200, "GET", oldest, "")
 	if before.Past || before.Outcome != (history.Tally{Audience: 2, Pending: 2}) || !before.Evaluated || before.Matched != 2 {
 		t.Errorf("%s", js(before))
+	}
+	if of := before.Channels["apns"]; len(before.Channels) != 1 || of.Users != 2 || of.Sent != 1 || of.Refused["BadTopic"] != 1 || of.Open != 0 {
+		t.Errorf("channels: %s", js(before.Channels))
+	}
+	if trace := ok[history.Trace](a, 200, "GET", oldest+"/users/u", ""); trace.Outcome != history.Notified || trace.Events[len(trace.Events)-1].Kind != history.EventNotified {
+		t.Errorf("a trace of one who was notified: %s", js(trace))
 	}
 	for _, seq := range made[3:] { // one that is kept too the logs still have
 		if err := a.b.Delete(t.Context(), wire.PushesStream, uint64(seq)); err != nil {

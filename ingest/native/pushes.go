@@ -203,11 +203,16 @@ func (n *Native) getPush(ctx context.Context, c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	channels, err := n.history.Channels(ctx, k.Push)
+	if err != nil {
+		return nil, err
+	}
 	return &reply{status: http.StatusOK, body: struct {
 		*pushView
 		*audience
-		Outcome *history.Tally `json:"outcome"`
-	}{view, a, t}}, nil
+		Outcome  *history.Tally             `json:"outcome"`
+		Channels map[string]history.Channel `json:"channels"`
+	}{view, a, t, channels}}, nil
 }
 
 // present is what the logs have of a push.

@@ -3,7 +3,7 @@
 //
 // What it reads, and how far each reaches back:
 //
-//   - PUSHES, AUDIENCES and RECEIPTS, for the retention of pushes.
+//   - PUSHES, AUDIENCES, RECEIPTS and NOTICES, for the retention of pushes.
 //   - TASKS, for what stays of a push after that: its counts. While the logs have the push, they are what is asked.
 //   - A shard's log, for where a push stands in it, and for the user's record, which carries its earlier versions
 //     (wire.Past): those that pushes of the retention saw, as far as there is room for them.

@@ -25,7 +25,9 @@ func (t *tracing) judge() {
 	case !t.had.received.IsZero():
 		t.Outcome, t.Why = Received, "the user's client acknowledged the push"
 	case !t.had.sent.IsZero():
-		t.Outcome, t.Why = Sent, "the push was written to a connection of the user, and not acknowledged"+t.onwards()
+		t.Outcome, t.Why = Sent, "the push was written to a connection of the user, and not acknowledged"+t.onwards("sent again")
+	case t.phones.notified != "":
+		t.Outcome, t.Why = Notified, fmt.Sprintf("%s took a notification for the user's phone, and the push itself was not sent", t.phones.notified)+t.onwards("sent")
 	case t.Matched == nil:
 		t.Outcome, t.Why = Unknown, "the audience of the push is no longer in the logs, and no receipt tells of this user"
 	case *t.Matched:
@@ -57,16 +59,16 @@ func (t *tracing) missed() {
 	case t.p.Lifetime == 0:
 		t.Outcome, t.Why = Offline, t.in()+", but the push was for online users only, and the user had no session"
 	case end.After(t.h.now()):
-		t.Outcome, t.Why = Pending, fmt.Sprintf("%s, and has not logged in since; the push waits until %s", t.in(), clock(end))
+		t.Outcome, t.Why = Pending, fmt.Sprintf("%s, and has not logged in since; the push waits until %s%s", t.in(), clock(end), t.phones.why())
 	default:
-		t.Outcome, t.Why = Expired, fmt.Sprintf("%s, but did not log in before the push's lifetime was over at %s", t.in(), clock(end))
+		t.Outcome, t.Why = Expired, fmt.Sprintf("%s, but did not log in before the push's lifetime was over at %s%s", t.in(), clock(end), t.phones.why())
 	}
 }
 
-// onwards is what is still to come of a push that was sent without an answer.
-func (t *tracing) onwards() string {
+// onwards is what is still to come of a push without an acknowledgement.
+func (t *tracing) onwards(how string) string {
 	if end := time.Unix(t.p.Expire(), 0); t.revoked == nil && t.p.Lifetime > 0 && end.After(t.h.now()) {
-		return fmt.Sprintf("; it is sent again at the next login until %s", clock(end))
+		return fmt.Sprintf("; it is %s at the next login until %s", how, clock(end))
 	}
 	return ""
 }
@@ -179,7 +181,8 @@ func (t *tracing) finish() {
 	if end := time.Unix(t.p.Expire(), 0); t.Outcome == Expired {
 		t.event(end, EventExpired, 0, "the push's lifetime was over")
 	}
-	order := []Kind{EventRegistered, EventChanged, EventAccepted, EventCut, EventEvaluated, EventSent, EventReceived, EventOpened, EventDeleted, EventRevoked, EventExpired}
+	order := []Kind{EventRegistered, EventChanged, EventAccepted, EventCut, EventEvaluated, EventSent, EventPhones, EventNotified,
+		EventRefused, EventGone, EventSpared, EventReceived, EventOpened, EventDeleted, EventRevoked, EventTakenBack, EventExpired}
 	rank := func(e Event) int {
 		if e.Kind == EventChanged && e.Log > t.Place {
 			return slices.Index(order, EventDeleted)

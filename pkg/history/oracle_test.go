@@ -114,6 +114,8 @@ func (w *world) truth(s *sent, name string) (outcome Outcome, clauses []bool, si
 		outcome = Unmatched
 	case s.had[o] != "":
 		outcome = s.had[o]
+	case s.notified(o):
+		outcome = Notified
 	case last.record.Deleted:
 		outcome = Deleted
 	case s.revoked:

@@ -40,7 +40,7 @@ type Tally struct {
 
 // Tally counts a push: from the logs, exactly as far as receipts are published, and from beyond them by what TASKS keeps.
 func (h *History) Tally(ctx context.Context, p *push.Push) (*Tally, error) {
-	t, err := h.Count(ctx, p.App, p.Seq, nil)
+	t, _, err := h.counts(ctx, p.App, p.Seq, nil)
 	if errors.Is(err, ErrNoPush) {
 		t, _, err = h.Task(ctx, p.App, p.Seq)
 	}
@@ -88,17 +88,32 @@ const receiptsAtOnce = 64
 // Count gives what the entry of TASKS should say of a push that the logs have; ErrNoPush when they do not. Of what is known
 // already, which may be nil, it takes over what the logs say nothing new about, and whatever they no longer tell.
 func (h *History) Count(ctx context.Context, app push.AppID, seq push.Seq, known *wire.Task) (*wire.Task, error) {
-	p, subject, err := h.find(ctx, app, seq)
+	t, p, err := h.counts(ctx, app, seq, known)
 	if err != nil {
 		return nil, err
+	}
+	if known != nil {
+		t.Channels, t.Notices = known.Channels, known.Notices
+	}
+	if err := h.notified(ctx, p, t); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// counts is Count without channels. It gives the push too.
+func (h *History) counts(ctx context.Context, app push.AppID, seq push.Seq, known *wire.Task) (*wire.Task, *push.Push, error) {
+	p, subject, err := h.find(ctx, app, seq)
+	if err != nil {
+		return nil, nil, err
 	}
 	shards, err := h.shards(ctx, app)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	revoked, err := h.Revocation(ctx, p)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	t := &wire.Task{At: p.At, Lifetime: p.Lifetime, Sender: p.Sender, Caller: p.Caller}
 	if len(p.Condition) <= wire.MaxTaskCondition {
@@ -115,7 +130,7 @@ func (h *History) Count(ctx context.Context, app push.AppID, seq push.Seq, known
 			parts[part.Shard] = part
 		}
 		if shards, err = h.changed(ctx, p, shards, parts); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	var mu sync.Mutex
@@ -136,10 +151,10 @@ func (h *History) Count(ctx context.Context, app push.AppID, seq push.Seq, known
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	t.Parts = slices.SortedFunc(maps.Values(parts), func(a, b wire.TaskPart) int { return cmp.Compare(a.Shard, b.Shard) })
-	return t, nil
+	return t, p, nil
 }
 
 // changed are those of the shards of which the logs have more than is in the parts.

@@ -36,6 +36,7 @@ func (w *world) forget(s *sent) {
 	for _, of := range []struct{ stream, filter string }{
 		{wire.PushesStream, wire.RevocationSubject(app, s.Seq)},
 		{wire.AudiencesStream, strings.Replace(wire.AudienceSubject(app, 0, s.Seq), ".0.", ".*.", 1)},
+		{wire.NoticesStream, wire.NoticesFilter(app, s.Seq)},
 		{wire.ReceiptsStream, strings.Replace(wire.ReceiptSubject(app, 0, s.Seq), ".0.", ".*.", 1)},
 	} {
 		w.must(w.b.Fold(w.Context(), broker.FoldConfig{Stream: of.stream, Filter: of.filter, StopWhenRead: true, Handle: func(m *broker.Message) error {

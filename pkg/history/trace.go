@@ -22,6 +22,7 @@ const (
 	Opened       Outcome = "opened"       // got it and opened it
 	Received     Outcome = "received"     // acknowledged it
 	Sent         Outcome = "sent"         // it was written to a connection, and not acknowledged
+	Notified     Outcome = "notified"     // a vendor took a notification for a phone, and nothing was acknowledged
 	Pending      Outcome = "pending"      // waits for a login
 	Waiting      Outcome = "waiting"      // the matcher has not evaluated it yet
 	Unknown      Outcome = "unknown"      // the logs do not tell
@@ -73,9 +74,15 @@ const (
 	EventCut        Kind = "cut"
 	EventEvaluated  Kind = "evaluated"
 	EventSent       Kind = "sent"
+	EventPhones     Kind = "phones"
+	EventNotified   Kind = "notified"
+	EventRefused    Kind = "refused"
+	EventGone       Kind = "gone"
+	EventSpared     Kind = "spared"
 	EventReceived   Kind = "received"
 	EventOpened     Kind = "opened"
 	EventRevoked    Kind = "revoked"
+	EventTakenBack  Kind = "taken_back"
 	EventExpired    Kind = "expired"
 )
 
@@ -100,6 +107,7 @@ type tracing struct {
 	state   state
 	raced   bool // the matcher had folded more than it says
 	had     struct{ sent, received, opened, other time.Time }
+	phones  phones
 	revoked *push.Push
 	// original is set in a replay.
 	original *original
@@ -261,6 +269,9 @@ func (t *tracing) run(ctx context.Context) (err error) {
 		return err
 	}
 	if err := t.readReceipts(ctx); err != nil {
+		return err
+	}
+	if err := t.readNotices(ctx); err != nil {
 		return err
 	}
 	t.judge()

@@ -53,6 +53,9 @@ type sent struct {
 	part    map[push.Shard]*roaring.Bitmap
 	had     map[push.Ordinal]Outcome // Sent, Received or Opened
 	revoked bool
+	// phones are the users who are to be notified, by channel, with what their tasks say; outcomes are those as published.
+	phones   map[string]map[push.Ordinal][]wire.OutcomePart
+	outcomes map[wire.NoticePlace]wire.Outcome
 }
 
 func newWorld(t testing.TB, seed uint64, change ...func(*broker.Config)) *world {
@@ -135,6 +138,7 @@ func (w *world) push(node predicate.Node, lifetime time.Duration) *sent {
 	s := &sent{
 		Push: p, subject: subject, node: node, folded: map[push.Shard]uint64{},
 		part: map[push.Shard]*roaring.Bitmap{}, had: map[push.Ordinal]Outcome{},
+		phones: map[string]map[push.Ordinal][]wire.OutcomePart{}, outcomes: map[wire.NoticePlace]wire.Outcome{},
 	}
 	w.pushes = append(w.pushes, s)
 	shards, err := w.b.Shards(w.Context(), app)

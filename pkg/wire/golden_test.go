@@ -93,6 +93,7 @@ func TestGoldenFrames(t *testing.T) {
 func TestGoldenSubjects(t *testing.T) {
 	t.Parallel()
 	const app, shard, seq = push.AppID(1400000001), push.Shard(3), push.Seq(42)
+	notice := NoticePlace{App: app, Seq: seq, Channel: "fcm", Shard: shard, Task: 7}
 	var b bytes.Buffer
 	for _, s := range []struct{ name, subject string }{
 		{"AccountSubject", AccountSubject(app, "xiaoming")},
@@ -119,6 +120,10 @@ func TestGoldenSubjects(t *testing.T) {
 		{"PositionSubject", PositionSubject(app, shard)},
 		{"TaskSubject", TaskSubject(app, seq)},
 		{"TaskFilter", TaskFilter(app)},
+		{"NoticeSubject", NoticeSubject(notice)},
+		{"NoticeShardFilter", NoticeShardFilter(app, seq, shard)},
+		{"NoticesFilter", NoticesFilter(app, seq)},
+		{"OutcomeSubject", OutcomeSubject(notice)},
 		{"AttrNamesSubject", AttrNamesSubject(app)},
 		{"QuotaSubject", QuotaSubject(app)},
 		{"RateSubject", RateSubject(app, "im_push", 1700000000)},

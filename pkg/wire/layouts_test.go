@@ -105,6 +105,7 @@ func layouts() []layout {
 		{name: "pending-revocation", sample: must(EncodePending(Pending{Expire: 1700000120, Revokes: 300, Users: few})), recode: recodePending, versioned: true},
 		{name: "position", sample: EncodePosition(Position{Audiences: 300, Receipts: 1 << 40}), recode: recodePosition, versioned: true},
 		{name: "task", sample: EncodeTask(sampleTask()), recode: recodeTask, versioned: true},
+		{name: "task-channels", sample: EncodeTask(sampleNotifiedTask()), recode: recodeTask, versioned: true},
 		{name: "task-bare", sample: EncodeTask(&Task{At: time.UnixMilli(1700000000123)}), recode: recodeTask, versioned: true},
 		{name: "quota", sample: EncodeQuota(sampleQuota()), recode: recodeQuota, versioned: true},
 		{name: "quota-new", sample: EncodeQuota(Quota{}), recode: recodeQuota, versioned: true},
@@ -150,6 +151,18 @@ func sampleTask() *Task {
 	}
 }
 
+func sampleNotifiedTask() *Task {
+	t := sampleTask()
+	t.Notices = 1 << 33
+	t.Channels = []TaskChannel{
+		{Channel: "apns", Users: 3 * width, Results: []TaskResult{
+			{ResultGone, "Unregistered", 12}, {ResultRefused, "PayloadTooLarge", 1}, {ResultRefused, "TopicDisallowed", 300}, {ResultSent, "", 2 * width},
+		}},
+		{Channel: "fcm", Users: 7},
+	}
+	return t
+}
+
 func samplePush() *push.Push {
 	return &push.Push{
 		App: 1400000001, Seq: 42, Sender: "xiao\x00ming\xff", Caller: "administrator", Random: 1<<32 - 1,
@@ -192,6 +205,7 @@ func TestLayoutsRefuseOtherVersions(t *testing.T) {
 			b := append([]byte{byte(v)}, l.sample[1:]...)
 			known := byte(v) == l.sample[0] || slices.Contains([]string{"push", "push-replay", "revocation"}, l.name) && v <= replayVersion && v > 0
 			known = known || v == recordAlone && strings.HasPrefix(l.name, "record")
+			known = known || (v == taskVersion || v == taskChannelsVersion) && strings.HasPrefix(l.name, "task")
 			if _, err := l.recode(b); !known && !errors.Is(err, ErrVersion) {
 				t.Errorf("%s of version %d: %v, want ErrVersion", l.name, v, err)
 			}
@@ -333,6 +347,21 @@ func TestDecodeTaskRefuses(t *testing.T) {
 		"more reached than there were":    {1, 1, 0, 0, 0, 0, 0, 1, 0, 2, 3, 4, 0, 0, 0},
 		"more opened than acknowledged":   {1, 1, 0, 0, 0, 0, 0, 1, 0, 2, 3, 2, 1, 2, 0},
 		"an audience larger than a shard": {1, 1, 0, 0, 0, 0, 0, 1, 0, 2, 0x81, 0x80, 0x80, 0x80, 0x10, 0, 0, 0, 0},
+	} {
+		if got, err := DecodeTask(b); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)
+		}
+	}
+	notified := func(channels ...byte) []byte { return append([]byte{2, 1, 0, 0, 0, 0, 0, 0, 5}, channels...) }
+	for name, b := range map[string][]byte{
+		"no channels":                     notified(0),
+		"more channels than bytes":        notified(3, 1, 'a', 0, 0),
+		"a channel of another character":  notified(1, 1, 'A', 0, 0),
+		"channels that do not ascend":     notified(2, 1, 'a', 0, 0, 1, 'a', 0, 0),
+		"more results than bytes":         notified(1, 1, 'a', 9, 5, 0, 0, 1),
+		"results that do not ascend":      notified(1, 1, 'a', 9, 2, 1, 'b', 0, 1, 1, 'a', 0, 1),
+		"results of more than there were": notified(1, 1, 'a', 2, 2, 1, 'a', 0, 1, 1, 'b', 0, 2),
+		"too many results":                append(notified(1, 1, 'a', 0, 0x81, 4), make([]byte, 3*(MaxTaskResults+1))...),
 	} {
 		if got, err := DecodeTask(b); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)

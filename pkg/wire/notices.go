@@ -71,6 +71,24 @@ func NotifyFilter(app push.AppID, channel string) string {
 // NotifyConsumer is the durable consumer by which workers share those.
 func NotifyConsumer(app push.AppID, channel string) string { return fmt.Sprintf("%d_%s", app, channel) }
 
+// NoticesFilter matches all that stands in NOTICES of a push: for whom it is, and the outcomes of its tasks, on all channels
+// and in all shards.
+func NoticesFilter(app push.AppID, seq push.Seq) string { return fmt.Sprintf("*.%d.%d.>", app, seq) }
+
+// NoticeShardFilter matches whom a push is for in one shard, on all channels.
+func NoticeShardFilter(app push.AppID, seq push.Seq, shard push.Shard) string {
+	return fmt.Sprintf("notice.%d.%d.*.%d", app, seq, shard)
+}
+
+// ParseNoticeSubject reads what NoticeSubject wrote.
+func ParseNoticeSubject(subject string) (NoticePlace, error) {
+	f := strings.Split(subject, ".")
+	if len(f) != 5 || f[0] != "notice" {
+		return NoticePlace{}, fmt.Errorf("%w: %q is no notice subject", ErrCorrupt, subject)
+	}
+	return noticePlace(subject, f[1], f[2], f[3], f[4], "0")
+}
+
 // ParseOutcomeSubject reads what OutcomeSubject wrote.
 func ParseOutcomeSubject(subject string) (NoticePlace, error) {
 	f := strings.Split(subject, ".")
@@ -138,6 +156,17 @@ type Outcome struct {
 	// Done says that nothing more comes.
 	Done bool
 }
+
+// Results of an OutcomePart: what the vendor made of it, and why it was not asked.
+const (
+	ResultSent     = "sent"      // it was taken
+	ResultGone     = "gone"      // the tokens name no device any more
+	ResultRefused  = "refused"   // with the vendor's reason
+	ResultExpired  = "expired"   // the push's lifetime ended first
+	ResultReceived = "received"  // the user acknowledged the push first, or it no longer waited for another reason
+	ResultNoDevice = "no_device" // the device was forgotten meanwhile, or is another's
+	ResultRevoked  = "revoked"   // the push was, first
+)
 
 // OutcomePart are users of whom the same is to be said. A user with several devices may be in several.
 type OutcomePart struct {

@@ -35,12 +35,17 @@ func TestNoticePlacesRoundTrip(t *testing.T) {
 		if got, err := ParseNotifySubject(NotifySubject(want)); err != nil || got != want {
 			t.Fatalf("%+v, %v, want %+v", got, err, want)
 		}
+		want.Task = 0
+		if got, err := ParseNoticeSubject(NoticeSubject(want)); err != nil || got != want {
+			t.Fatalf("%+v, %v, want %+v", got, err, want)
+		}
 	})
 }
 
 func TestNoticeParsersRefuseOtherSubjects(t *testing.T) {
 	t.Parallel()
 	outcome := func(s string) error { _, err := ParseOutcomeSubject(s); return err }
+	notice := func(s string) error { _, err := ParseNoticeSubject(s); return err }
 	task := func(s string) error { _, err := ParseNotifySubject(s); return err }
 	device := func(s string) error { _, err := ParseDeviceSubject(s); return err }
 	for _, c := range []struct {
@@ -49,6 +54,7 @@ func TestNoticeParsersRefuseOtherSubjects(t *testing.T) {
 	}{
 		{outcome, ""}, {outcome, "outcome.1.2.fcm.3"}, {outcome, "outcome.0.2.fcm.3.4"}, {outcome, "outcome.1.2.FCM.3.4"},
 		{outcome, "outcome.1.2.fcm.3.-4"}, {outcome, "notify.1.fcm.2.3.4"}, {outcome, "outcome.1.2.fcm.4294967296.4"},
+		{notice, ""}, {notice, "notice.1.2.fcm"}, {notice, "notice.1.2.fcm.3.4"}, {notice, "outcome.1.2.fcm.3"}, {notice, "notice.1.x.fcm.3"},
 		{task, ""}, {task, "notify.1.2.fcm.3.4"}, {task, "notify.1.fcm.2.3"}, {task, "outcome.1.2.fcm.3.4"},
 		{device, ""}, {device, "device.1.2"}, {device, "device.1.2.x"}, {device, "user.1.2.3"},
 	} {

@@ -131,6 +131,20 @@ func TestTaskRoundTrip(t *testing.T) {
 			}
 			want.Parts = append(want.Parts, p)
 		}
+		for i, name := range rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z0-9_-]{1,32}`), 0, 4, rapid.ID).Draw(t, "channels") {
+			if i == 0 {
+				want.Notices = rapid.Uint64().Draw(t, "notices")
+			}
+			c := TaskChannel{Channel: name}
+			for _, reason := range rapid.SliceOfNDistinct(rapid.StringN(0, 16, maxOutcomeReason), 0, 5, rapid.ID).Draw(t, "reasons") {
+				n := uint64(rapid.Uint32().Draw(t, "of the reason"))
+				c.Results, c.Users = append(c.Results, TaskResult{ResultRefused, reason, n}), c.Users+n
+			}
+			slices.SortFunc(c.Results, TaskResult.Compare)
+			c.Users += uint64(rapid.Uint32().Draw(t, "open"))
+			want.Channels = append(want.Channels, c)
+		}
+		slices.SortFunc(want.Channels, func(a, b TaskChannel) int { return strings.Compare(a.Channel, b.Channel) })
 		got, err := DecodeTask(EncodeTask(&want))
 		if err != nil || !reflect.DeepEqual(got, &want) {
 			t.Fatalf("%+v, %v, want %+v", got, err, want)

@@ -78,6 +78,9 @@ func TestSubjectsAreWithinTheirFilters(t *testing.T) {
 		{Fixed(0)[5].Subjects[0], RateSubject(app, "im_push", 1700000000)},
 		{OutcomeFilter(app, 42), OutcomeSubject(notice)},
 		{OutcomeShardFilter(app, 42, shard), OutcomeSubject(notice)},
+		{NoticesFilter(app, 42), NoticeSubject(notice)},
+		{NoticesFilter(app, 42), OutcomeSubject(notice)},
+		{NoticeShardFilter(app, 42, shard), NoticeSubject(notice)},
 		{NotifyFilter(app, "fcm"), NotifySubject(notice)},
 		{DeviceFilter(app, shard), DeviceSubject(app, shard, 7)},
 	} {
@@ -87,6 +90,9 @@ func TestSubjectsAreWithinTheirFilters(t *testing.T) {
 	}
 	if matches(AudiencesFilter(app, 42), AudienceSubject(app, shard, 43)) || matches(AudienceFilter(app, shard), AudienceSubject(app, shard+10, 42)) || matches(PushFilter(app), PushSubject(app*2, "n")) {
 		t.Error("a filter matches another shard or app")
+	}
+	if matches(NoticesFilter(app, 42), CutSubject(app, 42)) || matches(NoticeShardFilter(app, 42, shard+1), NoticeSubject(notice)) {
+		t.Error("a filter of notices matches what is none, or another shard's")
 	}
 }
 

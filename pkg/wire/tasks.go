@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -8,7 +9,10 @@ import (
 	"github.com/carillon-push/carillon/pkg/push"
 )
 
-const taskVersion = 1
+const (
+	taskVersion         = 1
+	taskChannelsVersion = 2
+)
 
 // MaxTaskCondition bounds the condition that an entry of TASKS keeps, in bytes; a longer one is left out.
 const MaxTaskCondition = 4 << 10
@@ -25,6 +29,34 @@ type Task struct {
 	Condition string
 	// Parts of the shards, ascending; none of a shard that was made after the push.
 	Parts []TaskPart
+	// Channels are what became of it on vendors' channels, in all shards together, ascending by name.
+	Channels []TaskChannel
+	// Notices is the sequence in NOTICES of the last message that is counted in Channels; zero when there are none.
+	Notices uint64
+}
+
+// MaxTaskResults bounds the results of a TaskChannel. No vendor documents so many reasons.
+const MaxTaskResults = 512
+
+// TaskChannel is what became of a push on one channel, counted in users.
+type TaskChannel struct {
+	Channel string
+	// Users are all who were to be notified; those of them who are in no result still are.
+	Users uint64
+	// Results ascend by result and reason. Each user is in one at most.
+	Results []TaskResult
+}
+
+// TaskResult counts those of whom the same is to be said.
+type TaskResult struct {
+	// Result and Reason are those of an OutcomePart.
+	Result, Reason string
+	Users          uint64
+}
+
+// Compare orders results.
+func (r TaskResult) Compare(o TaskResult) int {
+	return cmp.Or(cmp.Compare(r.Result, o.Result), cmp.Compare(r.Reason, o.Reason))
 }
 
 // TaskStanding is what is known of a push in a shard.
@@ -51,14 +83,23 @@ type TaskPart struct {
 
 // EncodeTask lays an entry out, numbers as uvarints, texts behind their length:
 //
-//	version 1 | at (unix ms) | revoked at (unix ms, or 0) | lifetime (s) | sender | caller | condition | number of parts |
+//	version 1 (2 with channels) | at (unix ms) | revoked at (unix ms, or 0) | lifetime (s) | sender | caller | condition |
+//	number of parts |
 //	each part: shard, less the one before and 1 | standing (byte) | where counted: audience, reached, received, opened, receipts
+//
+// and with channels:
+//
+//	notices | number of channels | each: name | users | number of results | each: result | reason | users
 func EncodeTask(t *Task) []byte {
 	revoked := uint64(0)
 	if !t.RevokedAt.IsZero() {
 		revoked = uint64(t.RevokedAt.UnixMilli())
 	}
-	b := binary.AppendUvarint([]byte{taskVersion}, uint64(t.At.UnixMilli()))
+	version := byte(taskVersion)
+	if len(t.Channels) > 0 {
+		version = taskChannelsVersion
+	}
+	b := binary.AppendUvarint([]byte{version}, uint64(t.At.UnixMilli()))
 	b = binary.AppendUvarint(b, revoked)
 	b = binary.AppendUvarint(b, uint64(t.Lifetime/time.Second))
 	b = appendBytes(b, t.Sender)
@@ -80,6 +121,24 @@ func EncodeTask(t *Task) []byte {
 			}
 		}
 	}
+	if len(t.Channels) > 0 {
+		b = appendTaskChannels(binary.AppendUvarint(b, t.Notices), t.Channels)
+	}
+	return b
+}
+
+func appendTaskChannels(b []byte, channels []TaskChannel) []byte {
+	b = binary.AppendUvarint(b, uint64(len(channels)))
+	for _, c := range channels {
+		b = appendBytes(b, c.Channel)
+		b = binary.AppendUvarint(b, c.Users)
+		b = binary.AppendUvarint(b, uint64(len(c.Results)))
+		for _, r := range c.Results {
+			b = appendBytes(b, r.Result)
+			b = appendBytes(b, r.Reason)
+			b = binary.AppendUvarint(b, r.Users)
+		}
+	}
 	return b
 }
 
@@ -92,7 +151,12 @@ const maxShard = 1 << 32
 // DecodeTask reads what EncodeTask wrote.
 func DecodeTask(b []byte) (*Task, error) {
 	r := reader{b: b}
-	r.version(taskVersion)
+	channels := len(b) > 0 && b[0] == taskChannelsVersion
+	if channels {
+		r.b = r.b[1:]
+	} else {
+		r.version(taskVersion)
+	}
 	t := new(Task)
 	at, revoked, lifetime := r.uvarint("at"), r.uvarint("revoked at"), r.uvarint("lifetime")
 	if at > maxMillis || revoked > maxMillis {
@@ -134,8 +198,42 @@ func DecodeTask(b []byte) (*Task, error) {
 		}
 		t.Parts = append(t.Parts, p)
 	}
+	if channels {
+		t.Notices = r.uvarint("notices")
+		t.Channels = r.taskChannels()
+	}
 	if err := r.end(); err != nil {
 		return nil, fmt.Errorf("task: %w", err)
 	}
 	return t, nil
+}
+
+func (r *reader) taskChannels() []TaskChannel {
+	n := r.count("number of channels", len(r.b)/4) // a channel has four bytes at least
+	all := make([]TaskChannel, 0, n)
+	for range n {
+		c := TaskChannel{Channel: string(r.bytes("channel", MaxChannelLen)), Users: r.uvarint("users")}
+		if ValidChannel(c.Channel) != nil || len(all) > 0 && all[len(all)-1].Channel >= c.Channel {
+			r.fail("channel")
+		}
+		results := r.uvarint("number of results")
+		if results > MaxTaskResults || results > uint64(len(r.b)) {
+			r.fail("number of results")
+			results = 0
+		}
+		left := c.Users
+		for range results {
+			one := TaskResult{string(r.bytes("result", maxOutcomeReason)), string(r.bytes("reason", maxOutcomeReason)), r.uvarint("users")}
+			if k := len(c.Results); k > 0 && c.Results[k-1].Compare(one) >= 0 {
+				r.fail("results are not ascending")
+			}
+			if one.Users > left {
+				r.fail("results of more users than there were")
+			}
+			left -= min(left, one.Users)
+			c.Results = append(c.Results, one)
+		}
+		all = append(all, c)
+	}
+	return all
 }
