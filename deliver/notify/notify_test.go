@@ -121,10 +121,10 @@ func TestTooLate(t *testing.T) {
 	}
 	v := newVendor()
 	h.run(h.b, map[string]Sender{"apns": v})
-	if got := h.settled(revoked, "apns", 0, 1); got[1] != resultRevoked || got[2] != resultRevoked {
+	if got := h.settled(revoked, "apns", 0, 1); got[1] != wire.ResultRevoked || got[2] != wire.ResultRevoked {
 		t.Errorf("of a revoked push: %v", got)
 	}
-	if got := h.settled(over, "apns", 0, 1); got[1] != resultExpired || got[2] != resultExpired {
+	if got := h.settled(over, "apns", 0, 1); got[1] != wire.ResultExpired || got[2] != wire.ResultExpired {
 		t.Errorf("of one whose lifetime has ended: %v", got)
 	}
 	last := h.push()
@@ -159,7 +159,7 @@ func TestWhoAcknowledgedMeanwhileIsLeftOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := h.settled(seq, "apns", 0, 1)
-	if got[1] != resultReceived || got[2] != "sent" {
+	if got[1] != wire.ResultReceived || got[2] != "sent" {
 		t.Errorf("%v", got)
 	}
 }

@@ -7,14 +7,6 @@ import (
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
-// Results of a user, besides those of channels: why the vendor was not asked. A closed set.
-const (
-	resultExpired  = "expired"   // the push's lifetime ended first
-	resultReceived = "received"  // the user acknowledged the push, or it no longer waits for another reason
-	resultNoDevice = "no_device" // the device was forgotten, or is another's
-	resultRevoked  = "revoked"
-)
-
 // outcome is what is known of a task, and its revision in NOTICES, 0 when nothing is.
 type outcome struct {
 	wire.Outcome
@@ -80,8 +72,11 @@ func (v verdict) with(r channel.Result) verdict {
 }
 
 // final says whether the user is settled.
-func (v verdict) final() bool {
-	return v.outcome == channel.Sent || v.outcome == channel.Refused || v.outcome == channel.Gone
+func (v verdict) final() bool { return results[v.outcome] != "" }
+
+// results are the final outcomes of channels, as outcomes of tasks name them.
+var results = map[channel.Outcome]string{
+	channel.Sent: wire.ResultSent, channel.Gone: wire.ResultGone, channel.Refused: wire.ResultRefused,
 }
 
 // part is the task's share of the users of a channel.

@@ -134,12 +134,12 @@ func (j *job) spare(result string, users *roaring.Bitmap) {
 func (j *job) drop(ctx context.Context, at time.Time) error {
 	p := j.known.push
 	if j.known.notice == nil || time.Now().Unix() >= p.Expire() {
-		j.end(resultExpired)
+		j.end(wire.ResultExpired)
 		return nil
 	}
 	_, err := j.n.b.Last(ctx, wire.PushesStream, wire.RevocationSubject(p.App, p.Seq))
 	if err == nil {
-		j.end(resultRevoked)
+		j.end(wire.ResultRevoked)
 		return nil
 	}
 	if !errors.Is(err, broker.ErrNotFound) {
@@ -159,7 +159,7 @@ func (j *job) drop(ctx context.Context, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	j.spare(resultReceived, roaring.AndNot(j.left, pending.Users))
+	j.spare(wire.ResultReceived, roaring.AndNot(j.left, pending.Users))
 	return nil
 }
 
@@ -186,16 +186,16 @@ func (j *job) tokens(ctx context.Context, users *roaring.Bitmap) (tokens []strin
 			none.Add(local)
 		}
 	}
-	j.spare(resultNoDevice, none)
+	j.spare(wire.ResultNoDevice, none)
 	return tokens, owners, nil
 }
 
 // take settles users by the results of their devices, forgets those that are gone, and gives how long the rest is to wait.
-func (j *job) take(ctx context.Context, tokens []string, owners []uint32, results []channel.Result) (time.Duration, error) {
+func (j *job) take(ctx context.Context, tokens []string, owners []uint32, answers []channel.Result) (time.Duration, error) {
 	verdicts := make(map[uint32]verdict, len(owners))
 	pause := time.Duration(0)
-	forget := !j.suspicious(results)
-	for i, r := range results {
+	forget := !j.suspicious(answers)
+	for i, r := range answers {
 		verdicts[owners[i]] = verdicts[owners[i]].with(r)
 		if r.Outcome == channel.Gone && forget {
 			o := j.n.b.Sharding().Ordinal(j.place.Shard, owners[i])
@@ -215,9 +215,9 @@ func (j *job) take(ctx context.Context, tokens []string, owners []uint32, result
 		if j.sender.Revokes() {
 			id = v.id
 		}
-		j.settle(v.outcome.String(), v.reason, id, roaring.BitmapOf(local))
+		j.settle(results[v.outcome], v.reason, id, roaring.BitmapOf(local))
 		j.left.Remove(local)
-		j.n.metrics.results.WithLabelValues(j.place.Channel, v.outcome.String()).Inc()
+		j.n.metrics.results.WithLabelValues(j.place.Channel, results[v.outcome]).Inc()
 	}
 	if pause == 0 {
 		pause = taskAgainAfter
@@ -230,18 +230,18 @@ const massGone = 20
 
 // suspicious says whether a vendor calls so many devices gone, and none known, that its credentials must be another app's:
 // forgetting them would be for ever.
-func (j *job) suspicious(results []channel.Result) bool {
-	for _, r := range results {
+func (j *job) suspicious(answers []channel.Result) bool {
+	for _, r := range answers {
 		if r.Outcome != channel.Gone {
 			return false
 		}
 	}
-	if len(results) < massGone {
+	if len(answers) < massGone {
 		return false
 	}
 	j.n.metrics.suspicious.Inc()
 	j.n.log.Error("a vendor says that all devices of a task are gone; none is forgotten: are the credentials this app's?",
-		"app", j.place.App, "channel", j.place.Channel, "devices", len(results))
+		"app", j.place.App, "channel", j.place.Channel, "devices", len(answers))
 	return true
 }
 
@@ -249,14 +249,14 @@ func (j *job) suspicious(results []channel.Result) bool {
 func (j *job) revoke(ctx context.Context, of wire.NoticePlace) (time.Duration, error) {
 	original, err := j.n.notices.get(ctx, of.Seq)
 	if errors.Is(err, broker.ErrNotFound) || err == nil && original.notice == nil {
-		j.end(resultExpired)
+		j.end(wire.ResultExpired)
 		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
 	if time.Now().Unix() >= original.push.Expire() {
-		j.end(resultExpired)
+		j.end(wire.ResultExpired)
 		return 0, nil
 	}
 	was, err := j.n.outcome(ctx, of)
@@ -265,7 +265,7 @@ func (j *job) revoke(ctx context.Context, of wire.NoticePlace) (time.Duration, e
 	}
 	ids, sent := map[uint32]string{}, roaring.New()
 	for _, p := range was.Parts {
-		if p.Result == channel.Sent.String() {
+		if p.Result == wire.ResultSent {
 			sent.Or(p.Users)
 			for it := p.Users.Iterator(); it.HasNext(); {
 				ids[it.Next()] = p.ID
@@ -274,7 +274,7 @@ func (j *job) revoke(ctx context.Context, of wire.NoticePlace) (time.Duration, e
 	}
 	sent.And(j.left)
 	if was.Done || len(was.Parts) > 0 { // else it may be under way: it is looked at again
-		j.spare(resultReceived, roaring.AndNot(j.left, sent))
+		j.spare(wire.ResultReceived, roaring.AndNot(j.left, sent))
 	}
 	if sent.IsEmpty() {
 		return taskAgainAfter, nil

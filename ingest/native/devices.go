@@ -132,11 +132,11 @@ func readDevice(f field) (d newDevice, err error) {
 		{"channel", &d.dev.Channel, wire.MaxChannelLen, true}, {"token", &d.dev.Token, wire.MaxTokenLen, true},
 		{"device", &d.dev.ID, wire.MaxDeviceIDLen, false}, {"platform", &d.dev.Platform, wire.MaxPlatformLen, false},
 	} {
-		member, given := m[v.name]
-		if !given && !v.required {
+		if _, given := m[v.name]; !given && !v.required {
 			continue
 		}
-		if member, err = f.need(m, v.name); err != nil {
+		member, err := f.need(m, v.name)
+		if err != nil {
 			return d, err
 		}
 		if *v.to, err = member.text(v.limit); err != nil {
