@@ -148,7 +148,7 @@ func (s *setting) fcm() subject {
 		"private_key": string(s.private(key)), "token_uri": s.at.Secure + "/fcm/token",
 	})
 	s.keep(err)
-	c := fcm.Config{CredentialsFile: s.file("account.json", account), URL: s.at.Secure, CAFile: s.authority}
+	c := fcm.Config{CredentialsFile: s.file("google_account", account), URL: s.at.Secure, CAFile: s.authority}
 	return subject{name: "fcm", sample: "/v1", secure: true, tokens: tokens("token_of_a_phone:%0144d"), open: func() (channel.Channel, error) { return fcm.New(c) }}
 }
 

@@ -34,7 +34,7 @@ type Options struct {
 
 // Default measures nine channels and a push to a million users, 30 % of whom have a device, in about 40 seconds.
 func Default() Options {
-	return Options{Each: 250 * time.Millisecond, Repeats: 3, Users: 1_000_000, Registered: 300_000, Grace: 2 * time.Second}
+	return Options{Each: 200 * time.Millisecond, Repeats: 3, Users: 1_000_000, Registered: 300_000, Grace: 2 * time.Second}
 }
 
 // Short is a run for tests; what it measures means nothing.
