@@ -30,7 +30,7 @@ const (
 	// together is how many users are registered in one batch: of each a list and a token's record.
 	together = 500
 	// alone is how many users the peer reads, each by itself.
-	alone = 3000
+	alone = 10_000
 )
 
 // cutting is what was measured of a push.
@@ -38,7 +38,8 @@ type cutting struct {
 	cut            time.Duration
 	tasks, shards  int
 	before, memory int64   // bytes
-	tokens, single float64 // a second
+	tokens, single float64 // a second of CPU time, the broker's too
+	tokensWall     float64 // a second
 	users          float64 // a second
 	usersCPU       float64 // a second of the worker's CPU time
 }
@@ -190,10 +191,10 @@ func (c *cutting) accept(ctx context.Context, o Options, b *broker.Broker, every
 // read reads all devices, as tasks do, and some each by itself.
 func (c *cutting) read(ctx context.Context, b *broker.Broker, users []push.Ordinal) error {
 	dir := directory.New(b)
-	rate := func(users []push.Ordinal, size int) (float64, error) {
+	rate := func(users []push.Ordinal, size int) (cpu, wall float64, err error) {
 		g, ctx := errgroup.WithContext(ctx)
 		g.SetLimit(callers)
-		begin := time.Now()
+		begin, before := time.Now(), roles.CPU()
 		for some := range slices.Chunk(users, size) {
 			g.Go(func() error {
 				lists, err := dir.Devices(ctx, app, some...)
@@ -203,14 +204,15 @@ func (c *cutting) read(ctx context.Context, b *broker.Broker, users []push.Ordin
 				return err
 			})
 		}
-		err := g.Wait()
-		return float64(len(users)) / time.Since(begin).Seconds(), err
+		err = g.Wait()
+		n := float64(len(users))
+		return n / (roles.CPU() - before).Seconds(), n / time.Since(begin).Seconds(), err
 	}
 	var err error
-	if c.single, err = rate(users[:min(alone, len(users))], 1); err != nil {
+	if c.single, _, err = rate(users[:min(alone, len(users))], 1); err != nil {
 		return err
 	}
-	c.tokens, err = rate(users, wire.NotifySize)
+	c.tokens, c.tokensWall, err = rate(users, wire.NotifySize)
 	return err
 }
 

@@ -74,8 +74,8 @@ func Run(ctx context.Context, o Options) ([]report.Figure, error) {
 			Noting("%d tasks; %d shards", c.tasks, c.shards),
 		report.New(of+", resident memory of the worker that has cut it", "MB", float64(c.memory)/(1<<20)).
 			Noting("%s MB before the push, the devices read", report.Text(float64(c.before)/(1<<20))),
-		report.New("tokens a second, read for tasks of 1,000 users, four at once, against a read a user", "/s", c.tokens).Over(c.single).
-			Noting("the broker's own work is in it"),
+		report.New("tokens a second and core, read for tasks of 1,000 users, against a read a user", "/s", c.tokens).Over(c.single).
+			Noting("the broker's own work is in it; %s a second, four tasks at once", report.Text(c.tokensWall)),
 		report.New(of+", users a second that one worker notifies, from the queue to what became of each", "/s", c.users).
 			Noting("%s a second of the worker's CPU time; the vendor takes all at once", report.Text(c.usersCPU)),
 	), nil
