@@ -11,7 +11,7 @@ FUZZTIME ?= 5s
 # Where known faults are looked up: the Go project's database, or a copy of it such as file:///var/lib/vulndb.
 VULNDB ?= https://vuln.go.dev
 
-.PHONY: run build test sdk chromium check lint vuln race fuzz bench demo soak chaos cluster manifests clean help
+.PHONY: run build test sdk peers chromium check lint vuln race fuzz bench demo soak chaos cluster manifests clean help
 
 run: build ## Build and serve everything in one process, once it has pushed to itself; data stays in ./data
 	./bin/carillon serve --self-test
@@ -19,16 +19,18 @@ run: build ## Build and serve everything in one process, once it has pushed to i
 build: ## Build bin/carillon
 	go build -o bin/carillon ./cmd/carillon
 
-test: check sdk ## Run all tests
+test: check sdk peers ## Run all tests
 	go test $(TESTFLAGS) ./...
 
 # Its output goes to stderr: that of `go test` may be read by a program.
 sdk: chromium sdk/js/node_modules/.installed ## Run the tests of the TypeScript SDK, in Node and in Chromium
 	@cd sdk/js && npm test >&2
 
-sdk/js/node_modules/.installed: sdk/js/package.json sdk/js/package-lock.json sdk/js/.npmrc
-	@command -v npm >/dev/null || { echo 'the TypeScript SDK needs Node 20 or later, with npm: see https://nodejs.org' >&2; exit 1; }
-	@cd sdk/js && npm ci >&2 && touch node_modules/.installed
+peers: deliver/channel/webpush/peer/node_modules/.installed ## Install the Web Push of others, which tests speak to
+
+%/node_modules/.installed: %/package.json %/package-lock.json %/.npmrc
+	@command -v npm >/dev/null || { echo '$* needs Node 20 or later, with npm: see https://nodejs.org' >&2; exit 1; }
+	@cd $* && npm ci >&2 && touch node_modules/.installed
 
 chromium:
 	@if [ -n "$$CHROMIUM" ] || command -v chromium >/dev/null; then exit 0; fi; \

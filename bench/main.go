@@ -17,11 +17,13 @@ import (
 	"time"
 
 	"github.com/carillon-push/carillon/bench/crowd"
+	"github.com/carillon-push/carillon/bench/notify"
 	"github.com/carillon-push/carillon/bench/report"
 )
 
 func main() {
 	crowd.Child()
+	notify.Child()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {

@@ -10,11 +10,13 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/carillon-push/carillon/bench/crowd"
+	"github.com/carillon-push/carillon/bench/notify"
 	"github.com/carillon-push/carillon/bench/report"
 )
 
 func TestMain(m *testing.M) {
 	crowd.Child()
+	notify.Child()
 	// Children of a test under the race detector would each wait a second at their end.
 	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil {
 		panic(err)

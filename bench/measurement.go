@@ -8,6 +8,7 @@ import (
 	"github.com/carillon-push/carillon/bench/latency"
 	"github.com/carillon-push/carillon/bench/logins"
 	"github.com/carillon-push/carillon/bench/match"
+	"github.com/carillon-push/carillon/bench/notify"
 	"github.com/carillon-push/carillon/bench/pending"
 	"github.com/carillon-push/carillon/bench/receipts"
 	"github.com/carillon-push/carillon/bench/report"
@@ -43,6 +44,7 @@ var measurements = []measurement{
 	{"stalled", "Stalled clients: what they do to the others", sized(stalled.Run, stalled.Default, stalled.Short)},
 	{"logins", "Logins: with what waits for the user", sized(logins.Run, logins.Default, logins.Short)},
 	{"receipts", "Receipts: on the wire, and folded", sized(receipts.Run, receipts.Default, receipts.Short)},
+	{"notify", "Notifications: what the vendors' channels cost, and finding whose phones", sized(notify.Run, notify.Default, notify.Short)},
 	{"topology", "Topologies: one process, two gateways, three brokers", lengthy(topology.Run, topology.Default, topology.Short, topology.Long)},
 	{"failover", "Failover: what users see of a process that is killed", lengthy(failover.Run, failover.Default, failover.Short, failover.Long)},
 	{"takeover", "Takeover: a matcher that is given a full shard", lengthy(takeover.Run, takeover.Default, takeover.Short, takeover.Long)},

@@ -19,8 +19,8 @@ import (
 	"github.com/carillon-push/carillon/pkg/push"
 )
 
-// OnBroker runs f with a broker that has the streams of service.App.
-func OnBroker(ctx context.Context, f func(*broker.Broker) error) (err error) {
+// OnBroker runs f with a broker that has the streams of service.App, and a configuration that is changed as told.
+func OnBroker(ctx context.Context, f func(*broker.Broker) error, change ...func(*broker.Config)) (err error) {
 	dir, err := os.MkdirTemp("", "carillon-bench-")
 	if err != nil {
 		return fmt.Errorf("make a directory for the broker: %w", err)
@@ -28,6 +28,9 @@ func OnBroker(ctx context.Context, f func(*broker.Broker) error) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	cfg := broker.Default()
 	cfg.Dir = dir
+	for _, c := range change {
+		c(&cfg)
+	}
 	b, err := broker.Open(ctx, cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err

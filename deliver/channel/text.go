@@ -18,9 +18,12 @@ const (
 	UTF16
 	// Characters are Unicode's code points.
 	Characters
+	// Columns are one for a character of ASCII and two for any other.
+	Columns
 )
 
-func (u Unit) of(s string) int {
+// Of is how much a text counts for.
+func (u Unit) Of(s string) int {
 	switch u {
 	case UTF16:
 		n := 0
@@ -30,6 +33,14 @@ func (u Unit) of(s string) int {
 		return n
 	case Characters:
 		return utf8.RuneCountInString(s)
+	case Columns:
+		n := 0
+		for _, r := range s {
+			if n++; r >= utf8.RuneSelf {
+				n++
+			}
+		}
+		return n
 	default:
 		return len(s)
 	}
@@ -42,14 +53,14 @@ const ellipsis = "…"
 // Bytes that are no UTF-8 become U+FFFD first.
 func Cut(s string, limit int, unit Unit) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
-	if unit.of(s) <= limit {
+	if unit.Of(s) <= limit {
 		return s
 	}
 	end := ellipsis
-	if limit <= unit.of(ellipsis) {
+	if limit <= unit.Of(ellipsis) {
 		end = "" // nothing would be left but the ellipsis
 	}
-	room := limit - unit.of(end)
+	room := limit - unit.Of(end)
 	kept := prefix(s, room, unit)
 	return strings.TrimRight(s[:kept], " \t\r\n") + end
 }
@@ -60,13 +71,13 @@ func prefix(s string, room int, unit Unit) int {
 	for rest != "" {
 		var cluster string
 		cluster, rest, _, state = uniseg.FirstGraphemeClusterInString(rest, state)
-		n := unit.of(cluster)
+		n := unit.Of(cluster)
 		if n > room {
 			if kept > 0 {
 				break
 			}
 			for i, r := range cluster {
-				if room -= unit.of(string(r)); room < 0 {
+				if room -= unit.Of(string(r)); room < 0 {
 					return i
 				}
 			}

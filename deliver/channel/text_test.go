@@ -26,6 +26,9 @@ func TestCut(t *testing.T) {
 		{"你好吗", 9, Bytes, "你好吗"},
 		{"你好吗", 8, Bytes, "你…"},
 		{"你好吗", 2, Characters, "你…"},
+		{"三千公里", 8, Columns, "三千公里"},
+		{"三千公里", 7, Columns, "三千…"},
+		{"abc三", 4, Columns, "ab…"},
 		{"one two three", 8, Characters, "one two…"},
 		{"one two three", 9, Characters, "one two…"}, // no space before the ellipsis
 		{"e\u0301e\u0301e\u0301", 4, Characters, "e\u0301…"},
@@ -58,10 +61,18 @@ func TestCutIsAPrefixWithinTheLimit(t *testing.T) {
 		Bytes:      func(s string) int { return len(s) },
 		UTF16:      func(s string) int { return len(utf16.Encode([]rune(s))) },
 		Characters: utf8.RuneCountInString,
+		Columns: func(s string) int {
+			return 2*utf8.RuneCountInString(s) - len(strings.Map(func(r rune) rune {
+				if r > 127 {
+					return -1
+				}
+				return r
+			}, s))
+		},
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		s, limit := anyText(40).Draw(t, "text"), rapid.IntRange(0, 60).Draw(t, "limit")
-		unit := rapid.SampledFrom([]Unit{Bytes, UTF16, Characters}).Draw(t, "unit")
+		unit := rapid.SampledFrom([]Unit{Bytes, UTF16, Characters, Columns}).Draw(t, "unit")
 		got := Cut(s, limit, unit)
 		if count[unit](got) > limit {
 			t.Fatalf("%q cut to %d is %q, which has %d", s, limit, got, count[unit](got))
@@ -130,9 +141,10 @@ func TestFitGivesUpOnTheRest(t *testing.T) {
 
 func FuzzCut(f *testing.F) {
 	f.Add("e\u0301👨‍👩‍👧\xff", 5, uint8(1))
+	f.Add("a三千公里", 5, uint8(3))
 	f.Fuzz(func(t *testing.T, s string, limit int, unit uint8) {
-		u := Unit(unit % 3)
-		if got := Cut(s, limit, u); !utf8.ValidString(got) || u.of(got) > max(limit, 0) {
+		u := Unit(unit % 4)
+		if got := Cut(s, limit, u); !utf8.ValidString(got) || u.Of(got) > max(limit, 0) {
 			t.Errorf("%q cut to %d is %q", s, limit, got)
 		}
 	})

@@ -118,7 +118,7 @@ func (o *OPPO) Send(ctx context.Context, n *channel.Notice, tokens []string) []c
 	}
 	note := o.notification(n, life)
 	body, err := vendorhttp.JSON(note)
-	if err != nil || vendorhttp.Measure(vendorhttp.Units).Length(note.Params) > maxParams {
+	if err != nil || channel.UTF16.Of(note.Params) > maxParams {
 		return b.All(channel.Result{Outcome: channel.Refused, Reason: channel.ReasonTooLong})
 	}
 	messages := encode(n.Task, body, b.Tokens)
@@ -165,9 +165,8 @@ const (
 )
 
 func (o *OPPO) notification(n *channel.Notice, life time.Duration) notification {
-	units := vendorhttp.Measure(vendorhttp.Units)
 	note := notification{
-		Style: standard, Title: units.Cut(vendorhttp.Title(n, o.config.AppName), maxTitle), Content: units.Cut(n.Text, maxContent),
+		Style: standard, Title: channel.Cut(vendorhttp.Title(n, o.config.AppName), maxTitle, channel.UTF16), Content: channel.Cut(n.Text, maxContent, channel.UTF16),
 		ClickAction: openApp, Params: vendorhttp.Ext(n.Ext), Offline: true, OfflineTTL: int(life / time.Second),
 		ChannelID: n.Android.OPPOChannelID, NotifyID: vendorhttp.NotifyID(n),
 	}

@@ -169,7 +169,7 @@ func (v *Vivo) Send(ctx context.Context, n *channel.Notice, tokens []string) []c
 	if !ok {
 		return b.All(channel.Result{Outcome: channel.Refused, Reason: channel.ReasonExpired})
 	}
-	if n.Ext != "" && vendorhttp.Measure(vendorhttp.Units).Length("ext"+n.Ext) > maxPairs {
+	if n.Ext != "" && channel.UTF16.Of("ext"+n.Ext) > maxPairs {
 		return b.All(channel.Result{Outcome: channel.Refused, Reason: channel.ReasonTooLong})
 	}
 	return v.access.Do(ctx, b, func(token string) ([]channel.Result, bool) {
@@ -272,10 +272,9 @@ const (
 )
 
 func (v *Vivo) message(n *channel.Notice, life time.Duration) message {
-	columns := vendorhttp.Measure(vendorhttp.Columns)
 	m := message{
 		AppID: v.appID, NotifyType: ringAndVibrate,
-		Title: columns.Cut(vendorhttp.Title(n, v.config.AppName), maxTitle), Content: columns.Cut(n.Text, maxContent),
+		Title: channel.Cut(vendorhttp.Title(n, v.config.AppName), maxTitle, channel.Columns), Content: channel.Cut(n.Text, maxContent, channel.Columns),
 		TimeToLive: int(max(life, minLife) / time.Second), SkipType: openApp, NetworkType: anyNetwork,
 		Category: v.config.OperationCategory, RequestID: rand.Text(),
 	}

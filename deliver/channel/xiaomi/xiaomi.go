@@ -148,14 +148,13 @@ func (x *Xiaomi) post(ctx context.Context, b *vendorhttp.Batch, path string, for
 
 // message is all of the form but the devices.
 func (x *Xiaomi) message(n *channel.Notice, life time.Duration) url.Values {
-	units := vendorhttp.Measure(vendorhttp.Units)
 	form := url.Values{
 		"restricted_package_name": {x.config.Package},
 		"pass_through":            {"0"},  // a notification, and not data for the app alone
 		"notify_type":             {"-1"}, // sound, vibration and light
 		"notify_id":               {notifyID(n)},
-		"title":                   {units.Cut(vendorhttp.Title(n, x.config.AppName), maxTitle)},
-		"description":             {units.Cut(n.Text, maxDescription)},
+		"title":                   {channel.Cut(vendorhttp.Title(n, x.config.AppName), maxTitle, channel.UTF16)},
+		"description":             {channel.Cut(n.Text, maxDescription, channel.UTF16)},
 		"time_to_live":            {strconv.FormatInt(life.Milliseconds(), 10)},
 		"extra.jobkey":            {string(n.Task)},
 		"extra.notify_effect":     {"1"}, // a tap opens the app

@@ -1,6 +1,6 @@
 // Package vendorhttp is what the channels of the vendors with an HTTP interface of their own share: posting with bounded
-// answers, access tokens that are renewed before they end, batches of tokens, verdicts by documented code, and text cut to a
-// vendor's measure. It knows no vendor.
+// answers, access tokens that are renewed before they end, batches of tokens, verdicts by documented code, and messages cut to a
+// vendor's limit. It knows no vendor.
 //
 // Nothing here logs, and no error, reason or verdict carries a token or a secret: what comes out are codes of closed sets.
 package vendorhttp
@@ -15,9 +15,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/carillon-push/carillon/deliver/channel"
 )
 
 // DefaultTimeout bounds one request, from dialling to the answer's last byte.
@@ -25,9 +26,6 @@ const DefaultTimeout = 10 * time.Second
 
 // maxAnswer is what is read of an answer. The longest documented one names each of a thousand tokens with an error.
 const maxAnswer = 1 << 20
-
-// maxAfter bounds what a Retry-After may ask for: a wrong clock at the other end must not silence a channel for years.
-const maxAfter = 24 * time.Hour
 
 // Client posts to one vendor over connections that it keeps. It is safe for concurrent use.
 type Client struct{ http http.Client }
@@ -95,18 +93,7 @@ func (c *Client) post(ctx context.Context, url, kind string, header http.Header,
 	if len(read) > maxAnswer {
 		return Answer{}, fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
 	}
-	return Answer{Status: resp.StatusCode, Body: read, After: retryAfter(resp.Header.Get("Retry-After"), time.Now())}, nil
-}
-
-// retryAfter reads both forms of the header: seconds, and a date.
-func retryAfter(s string, now time.Time) time.Duration {
-	var after time.Duration
-	if n, err := strconv.Atoi(s); err == nil {
-		after = time.Duration(min(n, int(maxAfter/time.Second))) * time.Second
-	} else if at, err := http.ParseTime(s); err == nil {
-		after = at.Sub(now)
-	}
-	return min(max(after, 0), maxAfter)
+	return Answer{Status: resp.StatusCode, Body: read, After: channel.RetryAfter(resp.Header)}, nil
 }
 
 // JSON is v's encoding without the escapes that only HTML needs, which vendors would count.

@@ -101,20 +101,6 @@ func TestTimeoutBoundsTheRequest(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for s, want := range map[string]time.Duration{
-		"": 0, "17": 17 * time.Second, "-5": 0, "soon": 0, "1e3": 0, "999999999": maxAfter, "99999999999999999999": 0,
-		now.Add(time.Minute).Format(http.TimeFormat): time.Minute, now.Add(-time.Minute).Format(http.TimeFormat): 0,
-		now.AddDate(9, 0, 0).Format(http.TimeFormat): maxAfter,
-	} {
-		if got := retryAfter(s, now); got != want {
-			t.Errorf("%q is %s, want %s", s, got, want)
-		}
-	}
-}
-
 func TestUntil(t *testing.T) {
 	t.Parallel()
 	for at, want := range map[string][2]time.Duration{ // to midnight and to 7, in UTC+8

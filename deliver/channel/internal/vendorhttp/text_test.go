@@ -1,11 +1,8 @@
 package vendorhttp
 
 import (
-	"strings"
 	"testing"
 	"time"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"pgregory.net/rapid"
 
@@ -13,95 +10,25 @@ import (
 	"github.com/carillon-push/carillon/pkg/push"
 )
 
-var measures = map[string]Measure{"units": Units, "columns": Columns, "encoded": Encoded}
-
-func TestCut(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		m     Measure
-		s     string
-		limit int
-		want  string
-	}{
-		{Units, "abc", 3, "abc"}, {Units, "abcd", 3, "abc"}, {Units, "", 3, ""}, {Units, "abc", 0, ""},
-		{Units, "三千公里", 3, "三千公"}, {Columns, "三千公里", 5, "三千"}, {Encoded, "三千", 5, "三"},
-		{Units, "a😀😀", 4, "a😀"},                      // two units each
-		{Units, "ae\u0301x", 2, "a"},                 // a letter keeps its accent
-		{Units, "a👩\u200d👩b", 5, "a"},                // a family stays together
-		{Units, "a👍🏽b", 3, "a"},                      // a thumb keeps its colour
-		{Units, "a🇨🇳🇨🇳", 7, "a🇨🇳"},                   // a flag is not halved
-		{Units, "hello world", 6, "hello"},           // no space at the end
-		{Units, "e\u0301\u0301\u0301", 2, "e\u0301"}, // what is too long by itself is cut all the same
-	} {
-		if got := c.m.Cut(c.s, c.limit); got != c.want {
-			t.Errorf("%q cut to %d is %q, want %q", c.s, c.limit, got, c.want)
-		}
-	}
-}
-
-// The oracle cuts at code points, one by one.
-func TestCutAgainstCodePoints(t *testing.T) {
-	t.Parallel()
-	piece := rapid.SampledFrom([]string{"a", " ", "\"", "\\", "\n", "\x01", "词", "é", "\u0301", "😀", "👩\u200d👩", "🇨🇳", "\u2028", "\xff"})
-	rapid.Check(t, func(t *rapid.T) {
-		m := measures[rapid.SampledFrom([]string{"units", "columns", "encoded"}).Draw(t, "measure")]
-		s, limit := strings.Join(rapid.SliceOfN(piece, 0, 30).Draw(t, "text"), ""), rapid.IntRange(0, 60).Draw(t, "limit")
-		longest, n := 0, 0
-		for i, r := range s {
-			if n += m(r); n > limit {
-				break
-			}
-			_, size := utf8.DecodeRuneInString(s[i:])
-			longest = i + size
-		}
-		got := m.Cut(s, limit)
-		switch {
-		case !strings.HasPrefix(s, got), m.Length(got) > limit, len(got) > longest:
-			t.Fatalf("%q cut to %d is %q", s, limit, got)
-		case longest == len(s) && got != s:
-			t.Fatalf("%q fits into %d, and is cut to %q", s, limit, got)
-		case longest > 0 && got == "":
-			t.Fatalf("%q cut to %d leaves nothing", s, limit)
-		}
-	})
-}
-
-func TestMeasures(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		s := rapid.String().Draw(t, "text")
-		if got, want := Measure(Units).Length(s), len(utf16.Encode([]rune(s))); got != want {
-			t.Fatalf("%q has %d units, want %d", s, got, want)
-		}
-		b, err := JSON(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := Measure(Encoded).Length(s); got < len(b)-2 {
-			t.Fatalf("%q has %d bytes in JSON, and is measured as %d", s, len(b)-2, got)
-		}
-	})
-}
-
+// The oracle is channel.Fit itself: the message that is left is the one whose encoding it gives, and not the last it tried.
 func TestFit(t *testing.T) {
 	t.Parallel()
+	type message struct{ Title, Text, Rest string }
 	rapid.Check(t, func(t *rapid.T) {
-		m := struct{ Title, Text, Rest string }{
-			rapid.String().Draw(t, "title"), rapid.String().Draw(t, "text"), rapid.StringN(0, 60, 80).Draw(t, "rest"),
+		m := message{rapid.String().Draw(t, "title"), rapid.String().Draw(t, "text"), rapid.StringN(0, 60, 80).Draw(t, "rest")}
+		was, limit := m, rapid.IntRange(40, 200).Draw(t, "limit")
+		want, fits := channel.Fit(limit, m.Title, m.Text, func(title, text string) ([]byte, error) {
+			return JSON(message{title, text, was.Rest})
+		})
+		if got := Fit(&m, limit, &m.Title, &m.Text); got != fits {
+			t.Fatalf("%q fits into %d: %t, want %t", was, limit, got, fits)
 		}
-		limit := rapid.IntRange(40, 200).Draw(t, "limit")
-		title, text := m.Title, m.Text
-		fits := Fit(&m, limit, &m.Title, &m.Text)
-		if b, _ := JSON(m); fits && len(b) > limit {
-			t.Fatalf("%s has %d bytes, more than %d", b, len(b), limit)
+		b, err := JSON(m)
+		if fits && (err != nil || string(b) != string(want) || len(b) > limit || m.Rest != was.Rest) {
+			t.Fatalf("%q became %s within %d, want %s", was, b, limit, want)
 		}
-		m.Title, m.Text = title, text
-		if b, _ := JSON(m); len(b) <= limit-limit/2 && fits {
-			again := m
-			Fit(&again, limit, &again.Title, &again.Text)
-			if again != m && Measure(Encoded).Length(title) <= limit/4 {
-				t.Fatalf("%q was short enough and became %q", m, again)
-			}
+		if b, _ := JSON(was); len(b) <= limit && m != was {
+			t.Fatalf("%q was short enough and became %q", was, m)
 		}
 	})
 }
