@@ -45,6 +45,11 @@ func NoticeSubject(p NoticePlace) string { return "notice." + p.tokens() }
 // OutcomeSubject is where it stands what became of a task: `outcome.<app>.<seq>.<channel>.<shard>.<task>`.
 func OutcomeSubject(p NoticePlace) string { return fmt.Sprintf("outcome.%s.%d", p.tokens(), p.Task) }
 
+// OutcomeFilter matches the outcomes of a push's tasks, on all channels and in all shards.
+func OutcomeFilter(app push.AppID, seq push.Seq) string {
+	return fmt.Sprintf("outcome.%d.%d.>", app, seq)
+}
+
 // OutcomeShardFilter matches the outcomes of a push's tasks in one shard.
 func OutcomeShardFilter(app push.AppID, seq push.Seq, shard push.Shard) string {
 	return fmt.Sprintf("outcome.%d.%d.*.%d.*", app, seq, shard)
