@@ -214,8 +214,8 @@ func (b *Broker) LastOf(ctx context.Context, stream string, subjects []string) (
 	return b.lastOf(ctx, stream, subjects, partialTries)
 }
 
-// lastOf is LastOf with a number of tries for each part of the answer. With one the messages of up to maxLastOf subjects are what one
-// server held at one moment, but for those that its leader corrects.
+// lastOf is LastOf with a number of tries. With one, the messages of up to maxLastOf subjects are what one server held at one
+// moment, but for those that the stream's leader corrects.
 func (b *Broker) lastOf(ctx context.Context, stream string, subjects []string, tries int) (found map[string]*Message, err error) {
 	err = b.conns.answered(ctx, func(ctx context.Context) (err error) {
 		if len(subjects) == 1 { // a login's case: one request and one answer, without a subscription for many
