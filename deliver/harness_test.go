@@ -193,10 +193,17 @@ func (a ask) answer(t testing.TB, seqs ...push.Seq) {
 
 // offline plays the offline worker of shard 0: take is called for each login, one at a time.
 func (g *gateway) offline(take func(ask)) {
+	g.t.Helper()
+	g.worker(wire.InboxSubject(testApp, 0), "offline", take)
+}
+
+// worker plays those that are asked at a subject.
+func (g *gateway) worker(subject, queue string, take func(ask)) {
+	g.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done, serving := make(chan error, 1), make(chan struct{})
 	go func() {
-		done <- g.b.Serve(ctx, wire.InboxSubject(testApp, 0), "offline", func() { close(serving) }, func(r *broker.Request) {
+		done <- g.b.Serve(ctx, subject, queue, func() { close(serving) }, func(r *broker.Request) {
 			q, err := wire.DecodeInboxRequest(r.Data)
 			if err != nil {
 				g.t.Error(err)

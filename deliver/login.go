@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nuid"
 
 	"github.com/carillon-push/carillon/deliver/socket"
-	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
@@ -191,45 +190,4 @@ func (d *Deliver) register(ctx context.Context, u user) (*session, error) {
 		return nil, fmt.Errorf("log in: %w", err)
 	}
 	return &session{shard: shard, local: d.b.Sharding().Local(o), platform: u.platform}, nil
-}
-
-// inbox asks what waits for a session that has joined, oldest first. It tries again while no offline worker answers, since
-// one may be about to take the shard over.
-func (d *Deliver) inbox(ctx context.Context, se *session, dispatched uint64) ([]*known, error) {
-	receipts, err := d.settle(ctx, se.shard, se.local)
-	if err != nil {
-		return nil, err
-	}
-	request := wire.EncodeInboxRequest(wire.InboxRequest{Local: se.local, Audiences: dispatched, Receipts: receipts})
-	var answer []byte
-	for pause := 10 * time.Millisecond; ; pause *= 2 {
-		answer, err = d.b.Request(ctx, wire.InboxSubject(se.shard.app, se.shard.id), request)
-		if err == nil {
-			break
-		}
-		select { // the pause wakes it, the login's time ends it
-		case <-ctx.Done():
-			return nil, fmt.Errorf("ask for the inbox: %w", err)
-		case <-time.After(pause):
-		}
-	}
-	waiting, err := wire.DecodeInbox(answer)
-	if err != nil {
-		return nil, err
-	}
-	pushes := make([]*known, 0, len(waiting))
-	now := time.Now().Unix()
-	for _, seq := range waiting {
-		p, err := d.pushes.get(ctx, seq)
-		if errors.Is(err, broker.ErrNotFound) || unreadable(err) {
-			continue // its time is over, an operator has removed it, or it is none
-		}
-		if err != nil {
-			return nil, fmt.Errorf("fetch push %d: %w", seq, err)
-		}
-		if p.app == se.shard.app && p.expire > now {
-			pushes = append(pushes, p)
-		}
-	}
-	return pushes, nil
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -60,7 +61,7 @@ func (d *Deliver) CanLogIn(ctx context.Context, after time.Duration) error {
 		}
 		for _, s := range all[:min(len(all), maxTried)] {
 			shards++
-			if d.tryInbox(ctx, wire.InboxSubject(id, s)) == nil {
+			if d.tryInbox(ctx, id, s) == nil {
 				d.trouble.over()
 				return nil
 			}
@@ -73,9 +74,9 @@ func (d *Deliver) CanLogIn(ctx context.Context, after time.Duration) error {
 }
 
 // tryInbox asks what waits for the first user of a shard, and forgets it.
-func (d *Deliver) tryInbox(ctx context.Context, subject string) error {
+func (d *Deliver) tryInbox(ctx context.Context, app push.AppID, shard push.Shard) error {
 	ctx, cancel := context.WithTimeout(ctx, tryWait)
 	defer cancel()
-	_, err := d.b.Request(ctx, subject, wire.EncodeInboxRequest(wire.InboxRequest{}))
+	_, err := d.askInbox(ctx, app, shard, wire.InboxRequest{})
 	return err
 }

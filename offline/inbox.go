@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
@@ -28,9 +30,24 @@ func newInbox(s *shard) *inbox { return &inbox{s: s, waiting: make(chan struct{}
 // queue is the group in which the workers of a shard share its requests.
 const queue = "offline"
 
-// serve answers until ctx ends; ready is called when it has begun.
+// serve answers until ctx ends; ready is called when it has begun. A request comes to one of the shard's workers, and to all
+// when that one does not answer.
 func (i *inbox) serve(ctx context.Context, ready func()) error {
-	err := i.s.o.b.Serve(ctx, wire.InboxSubject(i.s.app, i.s.id), queue, ready, func(r *broker.Request) { i.take(ctx, r) })
+	g, ctx := errgroup.WithContext(ctx)
+	take := func(r *broker.Request) { i.take(ctx, r) }
+	all := make(chan struct{})
+	g.Go(func() error {
+		return i.s.o.b.Serve(ctx, wire.InboxOfAllSubject(i.s.app, i.s.id), "", func() { close(all) }, take)
+	})
+	g.Go(func() error {
+		select { // the broker knows where all are asked before it knows that there is one; ctx ends it
+		case <-all:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		return i.s.o.b.Serve(ctx, wire.InboxSubject(i.s.app, i.s.id), queue, ready, take)
+	})
+	err := g.Wait()
 	i.wg.Wait()
 	return err
 }

@@ -162,6 +162,25 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Who is not answered by the worker that was given a request asks all of the shard's.
+func TestAllWorkersAreAsked(t *testing.T) {
+	t.Parallel()
+	h := newBench(t, 4, 0)
+	a := h.audience(0, 1, hour(), 1)
+	request := wire.EncodeInboxRequest(wire.InboxRequest{Local: 1, Audiences: a})
+	for range 2 {
+		h.run(h.b, tick)
+	}
+	h.ask(0, wire.InboxRequest{Local: 1, Audiences: a})
+	answer, err := h.b.Request(t.Context(), wire.InboxOfAllSubject(app, 0), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seqs, err := wire.DecodeInbox(answer); err != nil || len(seqs) != 1 {
+		t.Errorf("inbox %v, %v, want one push", seqs, err)
+	}
+}
+
 // What cannot be read is left out, and the shard goes on.
 func TestCorruptMessagesStopNothing(t *testing.T) {
 	t.Parallel()

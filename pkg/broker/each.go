@@ -42,7 +42,7 @@ func (b *Broker) LastEach(ctx context.Context, stream, filter, with string, hand
 			if some[n-1] != with {
 				some = append(some[:n:n], with)
 			}
-			if found, err = b.LastOf(ctx, stream, some); errors.Is(err, errPartial) {
+			if found, err = b.lastOf(ctx, stream, some, 1); errors.Is(err, errPartial) {
 				n = max(1, n/2) // it may have been more than the broker sends at once
 			}
 			return err

@@ -73,19 +73,30 @@ func (r *ShardRunner) tell(ctx context.Context, h *Hold) error {
 var errLetGo = errors.New("another member does the shard's work")
 
 const (
+	// letGoAfter is how long a shard must not have been ours before it is let go: longer than a member that died is taken for
+	// one. When it has come back under another id, it counts twice for so long, and who stands by would lose its place to
+	// nobody, and with it the state that it has to have when the other dies again.
+	letGoAfter = (maxMissed + 2) * pingEvery
 	letGoEvery = 200 * time.Millisecond // how often it is asked whether the shard can be let go
 	letGoWait  = 100 * time.Millisecond // how long the answers may take
 )
 
-// keep ends with errLetGo when the shard is no more ours and somebody before us does its work, or with ctx.
+// keep ends with errLetGo when the shard has not been ours for a while and somebody before us does its work, or with ctx.
 func (r *ShardRunner) keep(ctx context.Context, h *Hold) error {
+	var lost time.Time // when it was found to be no more ours; zero while it is
 	for {
 		rank, changed := h.Rank()
 		again := (<-chan time.Time)(nil)
-		if rank > r.cfg.Standby {
-			if r.replaced(ctx, h, rank) {
-				return errLetGo
-			}
+		switch {
+		case rank <= r.cfg.Standby:
+			lost = time.Time{}
+		case lost.IsZero():
+			lost, again = time.Now(), time.After(letGoAfter)
+		case time.Since(lost) < letGoAfter:
+			again = time.After(letGoAfter - time.Since(lost))
+		case r.replaced(ctx, h, rank):
+			return errLetGo
+		default:
 			again = time.After(letGoEvery)
 		}
 		select { // another view of the members or the time wakes it, ctx ends it

@@ -215,6 +215,40 @@ func TestStandbysHoldTheSame(t *testing.T) {
 	}
 }
 
+// A member that died counts until it is missed, beside itself where it has come back. Who stands by behind both holds on.
+func TestStandbysOutlastTheDead(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t, func(c *broker.Config) { c.Sharding, c.Listen = 4, "127.0.0.1:0" })
+	for s := range push.Shard(dividedShards) {
+		if err := b.EnsureShard(t.Context(), 7, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := &divided{held: map[push.Shard][]string{}, more: make(chan struct{})}
+	open := make(chan struct{})
+	close(open)
+	a, c := d.runner(b, "a", 1, open), d.runner(b, "c", 1, open)
+	running(t, a.Run)
+	running(t, c.Run)
+	d.await(t, 2)
+	awaitMembers(t, a.Member(), 2)
+	awaitMembers(t, c.Member(), 2)
+	nc, _ := client(t, b.ListenURL())
+	if err := nc.Publish(wire.MemberSubject("role"), wire.EncodeJSON(wire.MemberNews{ID: "dead"})); err != nil {
+		t.Fatal(err)
+	}
+	awaitMembers(t, a.Member(), 3)
+	awaitMembers(t, c.Member(), 3)
+	awaitMembers(t, a.Member(), 2)
+	awaitMembers(t, c.Member(), 2)
+	d.await(t, 2)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.moved != 2*dividedShards {
+		t.Errorf("work was begun %d times, want twice each", d.moved)
+	}
+}
+
 // Tasks go to the first in rank, and to the next when the ranks are others, each once.
 func TestTasksFollowTheRank(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -204,65 +205,101 @@ const maxLastOf = 1024
 // headerPending of an answer to LastOf says how many more the broker has for it.
 const headerPending = "Nats-Num-Pending"
 
-// errPartial is returned by LastOf when the broker's answer broke off.
+// errPartial is returned by LastOf when the broker's answer broke off, and again when it was asked for the rest.
 var errPartial = errors.New("the broker's answer broke off, try again")
 
-// LastOf reads the last messages of several subjects, by subject; a subject without one is absent.
+// LastOf reads the last messages of several subjects, by subject; a subject without one is absent. What an answer lacks that
+// broke off, as a broker's may that has much to do, is asked for again, a few times.
 func (b *Broker) LastOf(ctx context.Context, stream string, subjects []string) (map[string]*Message, error) {
-	var found map[string]*Message
-	err := b.conns.answered(ctx, func(ctx context.Context) (err error) {
-		found, err = b.lastOf(ctx, stream, subjects)
-		return err
-	})
-	return found, err
+	return b.lastOf(ctx, stream, subjects, partialTries)
 }
 
-func (b *Broker) lastOf(ctx context.Context, stream string, subjects []string) (map[string]*Message, error) {
-	found := make(map[string]*Message, len(subjects))
-	if len(subjects) == 1 { // a login's case: one request and one answer, without a subscription for many
-		m, err := b.Last(ctx, stream, subjects[0])
-		if errors.Is(err, ErrNotFound) {
-			return found, nil
+// lastOf is LastOf with a number of tries. With one, the messages of up to maxLastOf subjects are what one server held at one
+// moment, but for those that the stream's leader corrects.
+func (b *Broker) lastOf(ctx context.Context, stream string, subjects []string, tries int) (found map[string]*Message, err error) {
+	err = b.conns.answered(ctx, func(ctx context.Context) (err error) {
+		if len(subjects) == 1 { // a login's case: one request and one answer, without a subscription for many
+			found = map[string]*Message{}
+			m, err := b.Last(ctx, stream, subjects[0])
+			if errors.Is(err, ErrNotFound) {
+				return nil
+			}
+			if err == nil {
+				found[m.Subject] = m
+			}
+			return err
 		}
+		s, err := b.stream(ctx, stream)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		found[m.Subject] = m
-		return found, nil
-	}
-	s, err := b.stream(ctx, stream)
+		found, err = gathered(subjects, tries, func(some []string, found map[string]*Message) error {
+			return b.lastSome(ctx, stream, some, found)
+		})
+		if err == nil && b.replicated(s) {
+			err = b.confirm(ctx, stream, subjects, found)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	all := subjects
-	for len(subjects) > 0 {
-		n := min(len(subjects), maxLastOf)
-		had := len(found)
-		msgs, err := jetstreamext.GetLastMsgsFor(ctx, b.in, stream, subjects[:n])
-		if err != nil {
-			return nil, fmt.Errorf("read %d subjects of %s: %w", n, stream, err)
-		}
-		whole := false // the client ends an answer that is late, or longer than the broker sends, without an error
-		for raw, err := range msgs {
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				whole = len(found) == had
+	return found, nil
+}
+
+// partialTries is how often it is asked for the same subjects: a few times, since an answer that broke off may have said of
+// some that they have no message without our knowing.
+const partialTries = 4
+
+// gathered asks for the last messages of subjects, as many at a time as the broker answers. ask adds those of some to what was
+// found; where it ends with errPartial, it is asked again for those that it did not find. It fails when that many tries in a row
+// found nothing more, or with any other error.
+func gathered(subjects []string, tries int, ask func(some []string, found map[string]*Message) error) (map[string]*Message, error) {
+	found := make(map[string]*Message, len(subjects))
+	for some := range slices.Chunk(subjects, maxLastOf) {
+		for left := tries; ; {
+			had := len(found)
+			err := ask(some, found)
+			if err == nil {
 				break
 			}
-			if err != nil {
-				return nil, fmt.Errorf("read %d subjects of %s: %w", n, stream, err)
+			if left--; len(found) > had && tries > 1 {
+				left = tries - 1
 			}
-			found[raw.Subject] = &Message{Subject: raw.Subject, Data: raw.Data, Header: header(raw.Header), Seq: raw.Sequence, Time: raw.Time}
-			whole = raw.Header.Get(headerPending) == "0"
+			if !errors.Is(err, errPartial) || left <= 0 {
+				return nil, err
+			}
+			some = slices.DeleteFunc(slices.Clone(some), func(subject string) bool { return found[subject] != nil })
+			if len(some) == 0 {
+				break
+			}
 		}
-		if !whole {
-			return nil, fmt.Errorf("read %d subjects of %s: %w", n, stream, errPartial)
-		}
-		subjects = subjects[n:]
-	}
-	if b.replicated(s) {
-		return found, b.confirm(ctx, stream, all, found)
 	}
 	return found, nil
+}
+
+// lastSome adds the last messages of up to maxLastOf subjects to what was found. After errPartial it has added some of them.
+func (b *Broker) lastSome(ctx context.Context, stream string, subjects []string, found map[string]*Message) error {
+	msgs, err := jetstreamext.GetLastMsgsFor(ctx, b.in, stream, subjects)
+	if err != nil {
+		return fmt.Errorf("read %d subjects of %s: %w", len(subjects), stream, err)
+	}
+	had, whole := len(found), false // the client ends an answer that is late, or longer than the broker sends, without an error
+	for raw, err := range msgs {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			whole = len(found) == had
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("read %d subjects of %s: %w", len(subjects), stream, err)
+		}
+		found[raw.Subject] = &Message{Subject: raw.Subject, Data: raw.Data, Header: header(raw.Header), Seq: raw.Sequence, Time: raw.Time}
+		whole = raw.Header.Get(headerPending) == "0"
+	}
+	if whole {
+		return nil
+	}
+	return fmt.Errorf("read %d subjects of %s: %w", len(subjects), stream, errors.Join(errPartial, ctx.Err()))
 }
 
 // Delete removes one message from a stream; one that is gone already is no error.

@@ -13,10 +13,10 @@ import (
 const (
 	// ackWait is how long the broker waits for a sign of life before it gives a task to another worker: when one dies, that is
 	// how long the task stands still, and what is behind it.
-	ackWait = 900 * time.Millisecond
+	ackWait = 500 * time.Millisecond
 	// signs of life go out while a task is being done, but only so many: a worker that hangs must not keep it.
 	signEvery = ackWait / 3
-	maxSigns  = 4
+	maxSigns  = 7
 	// workPull is how long a pull stands.
 	workPull = 2 * time.Second
 )

@@ -18,23 +18,48 @@ import (
 )
 
 const (
-	// connectWait bounds a connection up to its hello, the signature included. A gateway takes ten seconds at most.
-	connectWait = 20 * time.Second
-	maxMessage  = 1 << 20 // bytes of one message
-	codeExpired = 70001   // the contract's, of a UserSig
+	// signWait bounds the wait for a signature.
+	signWait = 20 * time.Second
+	// handshake is how long a gateway may take up to its hello where nothing else is set. One that hangs still has its
+	// connections accepted, and is left for another.
+	handshake = 5 * time.Second
+	// maxHandshake is how long it may take after others took too long: a gateway that is slow, as when all its users come at
+	// once, answers within ten seconds.
+	maxHandshake = 20 * time.Second
+	maxMessage   = 1 << 20 // bytes of one message
+	codeExpired  = 70001   // the contract's, of a UserSig
 )
 
-// connect logs in at a base and reads the hello.
-func (s *Session) connect(ctx context.Context, base string) (*link, wire.ServerFrame, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectWait)
-	defer cancel()
-	sig := s.UserSig
-	if s.Sig != nil {
-		var err error
-		if sig, err = s.Sig(ctx); err != nil {
-			return nil, wire.ServerFrame{}, fmt.Errorf("get a UserSig: %w", err)
-		}
+// errSlow is returned by connect when a gateway was still silent after the time that it had.
+var errSlow = errors.New("the service did not answer in time")
+
+// sign gives the signature of the next connection.
+func (s *Session) sign(ctx context.Context) (string, error) {
+	if s.Sig == nil {
+		return s.UserSig, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, signWait)
+	defer cancel()
+	sig, err := s.Sig(ctx)
+	if err != nil {
+		return "", fmt.Errorf("get a UserSig: %w", err)
+	}
+	return sig, nil
+}
+
+// connect logs in at a base and reads the hello, within some time.
+func (s *Session) connect(ctx context.Context, base string, patience time.Duration) (l *link, hello wire.ServerFrame, err error) {
+	sig, err := s.sign(ctx)
+	if err != nil {
+		return nil, wire.ServerFrame{}, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	defer func() {
+		if err != nil && ctx.Err() == nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
+			err = fmt.Errorf("connect: %w (%v): %w", errSlow, patience, context.DeadlineExceeded)
+		}
+	}()
 	q := url.Values{"sdkappid": {s.App.String()}, "identifier": {s.Account}, "usersig": {sig}}
 	if s.Platform != "" {
 		q.Set("platform", s.Platform)
@@ -42,8 +67,8 @@ func (s *Session) connect(ctx context.Context, base string) (*link, wire.ServerF
 	if s.Device != "" {
 		q.Set("device", s.Device)
 	}
-	l := newLink(s)
-	conn, resp, err := websocket.Dial(ctx, strings.TrimRight(base, "/")+"/v1/session?"+q.Encode(), &websocket.DialOptions{
+	l = newLink(s)
+	conn, resp, err := websocket.Dial(bounded, strings.TrimRight(base, "/")+"/v1/session?"+q.Encode(), &websocket.DialOptions{
 		HTTPClient:     withoutRedirects(s.HTTP),
 		OnPingReceived: func(context.Context, []byte) bool { l.hear(); return true },
 	})
@@ -52,7 +77,7 @@ func (s *Session) connect(ctx context.Context, base string) (*link, wire.ServerF
 	}
 	l.conn = conn
 	conn.SetReadLimit(maxMessage)
-	hello, err := l.next(ctx)
+	hello, err = l.next(bounded)
 	if err == nil && hello.Type != wire.FrameHello {
 		err = fmt.Errorf("the service began with a %q frame, not with hello", hello.Type)
 	}

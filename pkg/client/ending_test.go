@@ -217,7 +217,7 @@ func TestHellos(t *testing.T) {
 		l := listen(t, nil)
 		<-l.peers // which says nothing
 		begin := time.Now()
-		if s := state[client.Waiting](l); !errors.Is(s.Err, context.DeadlineExceeded) || time.Since(begin) != 20*time.Second {
+		if s := state[client.Waiting](l); !errors.Is(s.Err, context.DeadlineExceeded) || time.Since(begin) != 5*time.Second {
 			t.Errorf("after %v: %v", time.Since(begin), s.Err)
 		}
 		(<-l.peers).push(1)
@@ -315,6 +315,48 @@ func TestSeveralBases(t *testing.T) {
 			t.Errorf("only %v were taken", seen)
 		}
 	})
+}
+
+// A gateway that hangs has its connections accepted by its machine all the same. The next one is tried after a bounded time;
+// where all are slow each has more time than the one before, so that in the end one can answer.
+func TestAGatewayThatHangsIsLeft(t *testing.T) {
+	t.Parallel()
+	for handshake, want := range map[time.Duration][]time.Duration{
+		0:               {5 * time.Second, 10 * time.Second, 20 * time.Second, 20 * time.Second},
+		3 * time.Second: {3 * time.Second, 6 * time.Second, 12 * time.Second, 20 * time.Second},
+	} {
+		t.Run(fmt.Sprint(handshake), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				l := newListening(t, func(s *client.Session) {
+					s.URLs, s.Handshake = []string{"ws://one", "ws://two"}, handshake
+				})
+				hang := func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }
+				l.refuse(hang)
+				l.start()
+				last := ""
+				for i := range 2 * len(want) {
+					if i == len(want) { // it is another story after a session
+						l.refuse(nil)
+						p := l.open()
+						last = "ws://" + p.login.Host
+						p.drop()
+						state[client.Open](l)
+						l.refuse(hang)
+					}
+					c := state[client.Connecting](l)
+					begin := time.Now()
+					w := state[client.Waiting](l)
+					if d := time.Since(begin); d != want[i%len(want)] || !strings.Contains(w.Err.Error(), "did not answer in time") {
+						t.Errorf("attempt %d was given up after %v, want %v: %v", i, d, want[i%len(want)], w.Err)
+					}
+					if c.URL == last {
+						t.Errorf("%s was tried again at once", last)
+					}
+					last = c.URL
+				}
+			})
+		})
+	}
 }
 
 // Over real sockets with TLS: the client's own transport says what is trusted.

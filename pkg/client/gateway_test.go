@@ -241,6 +241,13 @@ type listening struct {
 
 // listen runs a Session against a gateway, as the test changes it. What it shows and its states wait for the test.
 func listen(t *testing.T, change func(*client.Session)) *listening {
+	l := newListening(t, change)
+	l.start()
+	return l
+}
+
+// newListening is a Session that a test starts.
+func newListening(t *testing.T, change func(*client.Session)) *listening {
 	l := &listening{
 		gateway: newGateway(t), states: make(chan client.State, 4096), shown: make(chan push.Seq, 4096),
 	}
@@ -252,7 +259,6 @@ func listen(t *testing.T, change func(*client.Session)) *listening {
 	if change != nil {
 		change(l.Session)
 	}
-	l.start()
 	t.Cleanup(func() { _ = l.stop() })
 	return l
 }

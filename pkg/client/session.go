@@ -48,6 +48,10 @@ type Session struct {
 	// OnState, when set, is told what becomes of the session.
 	OnState func(State)
 
+	// Handshake is how long the service may take from the begin of a connection to its hello, up to 20 seconds; zero for 5.
+	// Then another of the URLs is tried. While one after the other takes too long, each has twice the time of the one before,
+	// up to 20 seconds. The time that Sig takes is not part of it.
+	Handshake time.Duration
 	// Gather is how long acknowledgements may wait for others, up to a second; zero for a second.
 	Gather time.Duration
 	// HTTP makes the connections; nil for http.DefaultClient. Its transport is where TLS is configured.
@@ -168,20 +172,23 @@ func (s *Session) check() error {
 	if s.Gather < 0 || s.Gather > maxGather {
 		errs = append(errs, fmt.Errorf("the time to Gather is %v; it must be from 0 to %v", s.Gather, maxGather))
 	}
+	if s.Handshake < 0 || s.Handshake > maxHandshake {
+		errs = append(errs, fmt.Errorf("the time for a Handshake is %v; it must be from 0 to %v", s.Handshake, maxHandshake))
+	}
 	return errors.Join(errs...)
 }
 
 // listen makes one connection after the other.
 func (s *Session) listen(ctx context.Context) error {
 	var pauses backoff
-	base := ""
+	base, patience := "", s.patience(0, nil)
 	for {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		base = pick(s.URLs, base)
 		s.tell(Connecting{base})
-		open, err := s.once(ctx, base)
+		open, err := s.once(ctx, base, patience)
 		var refused *Refused
 		switch {
 		case errors.As(err, &refused):
@@ -191,6 +198,7 @@ func (s *Session) listen(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
+		patience = s.patience(patience, err)
 		wait := Waiting{err, pauses.pause(open, err)}
 		s.tell(wait)
 		timer := time.NewTimer(wait.Pause)
@@ -204,14 +212,25 @@ func (s *Session) listen(ctx context.Context) error {
 
 // once makes one connection and holds its session to the end. It gives how long that was open, and why it ended, which is
 // nil only at the end of ctx.
-func (s *Session) once(ctx context.Context, base string) (open time.Duration, err error) {
-	l, hello, err := s.connect(ctx, base)
+func (s *Session) once(ctx context.Context, base string, patience time.Duration) (open time.Duration, err error) {
+	l, hello, err := s.connect(ctx, base, patience)
 	if err != nil {
 		return 0, err
 	}
 	begin := time.Now()
 	err = l.hold(ctx, hello)
 	return time.Since(begin), err
+}
+
+// patience is how long the next connection may take, after one that had some time and ended with an error.
+func (s *Session) patience(last time.Duration, err error) time.Duration {
+	if errors.Is(err, errSlow) {
+		return min(2*last, maxHandshake)
+	}
+	if s.Handshake > 0 {
+		return s.Handshake
+	}
+	return handshake
 }
 
 // pick gives one of some URLs at random, though not the last one if there are others.

@@ -310,6 +310,7 @@ func TestASessionThatCannotWork(t *testing.T) {
 		"OnPush is not set":       {URLs: []string{"wss://x"}, App: 7, Account: "u"},
 		"the Device cannot be":    {URLs: []string{"wss://x"}, App: 7, Account: "u", OnPush: ignore, Device: "\n"},
 		"it must be from 0 to 1s": {URLs: []string{"wss://x"}, App: 7, Account: "u", OnPush: ignore, Gather: time.Minute},
+		"a Handshake is 1m0s":     {URLs: []string{"wss://x"}, App: 7, Account: "u", OnPush: ignore, Handshake: time.Minute},
 	} {
 		if err := s.Listen(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

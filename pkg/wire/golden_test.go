@@ -128,6 +128,7 @@ func TestGoldenSubjects(t *testing.T) {
 		{"QuotaSubject", QuotaSubject(app)},
 		{"RateSubject", RateSubject(app, "im_push", 1700000000)},
 		{"InboxSubject", InboxSubject(app, shard)},
+		{"InboxOfAllSubject", InboxOfAllSubject(app, shard)},
 		{"MatchSubject", MatchSubject(app, shard)},
 		{"PushRequestSubject", PushRequestSubject(app, "HASH")},
 		{"SessionConnectedSubject", SessionConnectedSubject(app)},

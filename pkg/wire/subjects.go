@@ -196,6 +196,12 @@ func InboxSubject(app push.AppID, shard push.Shard) string {
 	return fmt.Sprintf("inbox.%d.%d", app, shard)
 }
 
+// InboxOfAllSubject is where the same is asked of every offline worker of the shard, when the one that was given the request
+// does not answer; the first answer is as good as any.
+func InboxOfAllSubject(app push.AppID, shard push.Shard) string {
+	return InboxSubject(app, shard) + ".all"
+}
+
 // MatchSubject is where a matcher of the shard is asked whom predicates hold for (request and reply).
 func MatchSubject(app push.AppID, shard push.Shard) string {
 	return fmt.Sprintf("match.%d.%d", app, shard)
