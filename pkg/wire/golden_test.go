@@ -120,6 +120,8 @@ func TestGoldenSubjects(t *testing.T) {
 		{"TaskSubject", TaskSubject(app, seq)},
 		{"TaskFilter", TaskFilter(app)},
 		{"AttrNamesSubject", AttrNamesSubject(app)},
+		{"SessionEventSubject", SessionEventSubject(app)},
+		{"ToldSubject", ToldSubject(app)},
 		{"QuotaSubject", QuotaSubject(app)},
 		{"RateSubject", RateSubject(app, "im_push", 1700000000)},
 		{"InboxSubject", InboxSubject(app, shard)},
