@@ -68,6 +68,9 @@ func (a App) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Sessions says whether gateways must tell of the app's sessions on EVENTS.
+func (a App) Sessions() bool { return a.wants(sessionKinds...) }
+
 // wants says whether any of some kinds is to be told.
 func (a App) wants(kinds ...string) bool {
 	return slices.ContainsFunc(kinds, func(k string) bool { return slices.Contains(a.Events, k) })
@@ -135,7 +138,8 @@ type Callback struct {
 
 	mu      sync.Mutex
 	apps    map[push.AppID]App
-	changed chan struct{} // capacity 1: apps are others
+	begun   map[push.AppID]bool // those that are told from here
+	changed chan struct{}       // capacity 1: apps are others
 }
 
 // New makes a worker that does nothing until Run. The apps' secrets must be there.
@@ -149,7 +153,7 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 	}
 	c := &Callback{
 		cfg: cfg, b: b, dir: directory.New(b), client: channel.NewClient(transport), log: log.With("component", "callback"),
-		member: broker.NewMember(b, wire.RoleCallback), changed: make(chan struct{}, 1),
+		member: broker.NewMember(b, wire.RoleCallback), begun: map[push.AppID]bool{}, changed: make(chan struct{}, 1),
 	}
 	if c.metrics, err = newMetrics(reg); err != nil {
 		return nil, fmt.Errorf("register the metrics of callbacks: %w", err)
@@ -176,12 +180,26 @@ func (c *Callback) SetApps(apps []App) error {
 	return nil
 }
 
-// Ready says whether the other workers are known, so that each app is somebody's.
+// Ready says whether the servers of all apps are told of what happens from now on, here or by another worker.
 func (c *Callback) Ready() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if ids, _ := c.member.Members(); ids == nil {
 		return errors.New("the callback worker has not looked for others yet")
 	}
+	for id := range c.apps {
+		if rank, _ := c.member.Rank(id, 0); rank == 0 && !c.begun[id] {
+			return fmt.Errorf("the callback worker has not read yet how far the server of app %d has been told", id)
+		}
+	}
 	return nil
+}
+
+// begin notes whether an app is told from here.
+func (c *Callback) begin(app push.AppID, begun bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begun[app] = begun
 }
 
 // work is what is done for one app.
@@ -279,6 +297,7 @@ func (c *Callback) first(ctx context.Context, app App) error {
 		}
 	}()
 	err := newTeller(c, app).run(ctx)
+	c.begin(app.ID, false)
 	leave()
 	<-watched
 	if lost {

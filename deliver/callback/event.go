@@ -24,9 +24,6 @@ var (
 // Kinds are all kinds of events.
 func Kinds() []string { return append(pushKinds[:len(pushKinds):len(pushKinds)], sessionKinds...) }
 
-// SessionKinds are those that gateways must tell of on EVENTS.
-func SessionKinds() []string { return sessionKinds[:len(sessionKinds):len(sessionKinds)] }
-
 // event is one on its way to a server.
 type event struct {
 	id       string // the same whenever it is told

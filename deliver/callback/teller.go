@@ -51,6 +51,7 @@ func (t *teller) run(ctx context.Context) error {
 	if err := t.restore(ctx); err != nil {
 		return err
 	}
+	t.c.begin(t.app.ID, true)
 	news := make(chan heard, maxHeard)
 	g, ctx := errgroup.WithContext(ctx)
 	follow := func(told *wire.ToldLog, stream, filter string) {
@@ -111,7 +112,7 @@ func (t *teller) restore(ctx context.Context) error {
 		stream string
 		wanted bool
 	}{
-		{&t.told.Events, wire.EventsStream, t.app.wants(sessionKinds...)},
+		{&t.told.Events, wire.EventsStream, t.app.Sessions()},
 		{&t.told.Receipts, wire.ReceiptsStream, t.app.wants(pushKinds...)},
 	} {
 		switch {

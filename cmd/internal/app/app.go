@@ -19,6 +19,7 @@ import (
 
 	"github.com/carillon-push/carillon/cmd/internal/config"
 	"github.com/carillon-push/carillon/deliver"
+	"github.com/carillon-push/carillon/deliver/callback"
 	"github.com/carillon-push/carillon/ingest"
 	"github.com/carillon-push/carillon/ingest/native"
 	"github.com/carillon-push/carillon/matcher"
@@ -37,10 +38,12 @@ const (
 	Matcher Role = "matcher"
 	Deliver Role = "deliver"
 	Offline Role = "offline"
+	// Callback tells operators' servers.
+	Callback Role = "callback"
 )
 
 // Roles are all of them.
-func Roles() []Role { return []Role{Ingest, Matcher, Deliver, Offline} }
+func Roles() []Role { return []Role{Ingest, Matcher, Deliver, Offline, Callback} }
 
 // App is one process.
 type App struct {
@@ -143,6 +146,14 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 		}
 		a.roles = append(a.roles, role{Offline, o.Run, o.Ready})
 		a.apps = append(a.apps, func(apps []config.App) error { o.SetApps(appIDs(apps)); return nil })
+	}
+	if slices.Contains(roles, Callback) {
+		c, err := callback.New(callbackConfig(a.cfg), a.b, a.reg, log)
+		if err != nil {
+			return err
+		}
+		a.roles = append(a.roles, role{Callback, c.Run, c.Ready})
+		a.apps = append(a.apps, func(apps []config.App) error { return c.SetApps(callbackApps(apps)) })
 	}
 	a.health = newHealth(a.cfg.Health.StuckAfter, a.b, metrics, a.checks(roles, gateway))
 	return a.bind(ctx, handler, slices.Contains(roles, Ingest), metrics)

@@ -26,6 +26,8 @@ type App struct {
 	// PushDisabled refuses pushes alone.
 	PushDisabled bool     `mapstructure:"push_disabled"`
 	APIKeys      []APIKey `mapstructure:"api_keys" json:"-"`
+	// Callback is empty for none.
+	Callback Callback `mapstructure:"callback"`
 }
 
 // APIKey lets a program call the native interface.
@@ -75,6 +77,7 @@ var appKeys = []Key{
 	{"disabled", false, "Refuse every call and login of the app, and end its sessions.", nil},
 	{"push_disabled", false, "Refuse the app's pushes alone.", nil},
 	{"api_keys", []APIKey{}, "Bearer keys of the native interface, each with a name, a key of at least 16 bytes (or sha256: and its hash), and roles out of read, push and admin.", nil},
+	{"callback", Callback{}, "The operator's server that is told what becomes of pushes and sessions: its url, a secret_file with the secrets that requests are signed with, and which events out of sent, received, opened, login, logout and disconnect; all, when none is named. {}: none is told.", nil},
 }
 
 // AppKeys describes the keys of one element of apps, for the documentation.
@@ -113,6 +116,7 @@ func validateApps(apps []App) (faults Faults) {
 			}
 		}
 		faults = append(faults, validateAPIKeys(at, a.APIKeys)...)
+		faults = append(faults, validateCallback(at, a.Callback)...)
 		if len(a.Admins) == 0 {
 			faults.add(at+"admins", "every app needs at least one account that may call the REST interface")
 		}

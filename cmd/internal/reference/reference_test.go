@@ -20,6 +20,7 @@ import (
 	"github.com/carillon-push/carillon/cmd/internal/app"
 	"github.com/carillon-push/carillon/cmd/internal/config"
 	"github.com/carillon-push/carillon/deliver"
+	"github.com/carillon-push/carillon/deliver/callback"
 	"github.com/carillon-push/carillon/ingest"
 	"github.com/carillon-push/carillon/ingest/native"
 	"github.com/carillon-push/carillon/matcher"
@@ -125,6 +126,9 @@ func metrics(t *testing.T, b *bytes.Buffer) {
 		t.Fatal(err)
 	}
 	if _, err := deliver.New(deliver.Default(), nil, c, log); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := callback.New(callback.Default(), nil, c, log); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := offline.New(offline.Default(), nil, c, log); err != nil {
