@@ -81,10 +81,10 @@ func TestChangesOfSessionsAreTold(t *testing.T) {
 			want = append(want, line(who, "3 iOS kicked"))
 		}
 	}
-	got := g.told(7)
+	g.told(7)
 	g.stop() // what the end of the process ends is told too
 	want = append(want, line("stays", "3 iOS draining"))
-	got = g.told(8)
+	got := g.told(8)
 	for _, who := range []string{"leaves", "vanishes", "kicked", "stays"} {
 		mine := func(all []string) []string {
 			return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return !strings.HasPrefix(s, fmt.Sprint(at[who], " ")) })
