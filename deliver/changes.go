@@ -67,6 +67,8 @@ func (s *session) ended(why socket.Why) {
 		s.tell(wire.SessionLogout, "")
 	case s.closing != 0:
 		s.tell(wire.SessionDisconnect, s.closing.Reason())
+	case why == socket.Slow: // the socket closed it by itself
+		s.tell(wire.SessionDisconnect, wire.CloseTooSlow.Reason())
 	default:
 		s.tell(wire.SessionDisconnect, why.String())
 	}

@@ -256,7 +256,7 @@ func TestEveryNewBitIsToldOnce(t *testing.T) {
 // A push to many is told in requests of 100, and a worker goes on in the middle of a message.
 func TestAReceiptOfManyIsDivided(t *testing.T) {
 	t.Parallel()
-	const n = 250
+	const n = 251 // of 502 events the last two make a request of their own
 	h := newBench(t, n)
 	_, stop := h.run(h.b)
 	h.begun()
@@ -435,12 +435,36 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-func BenchmarkTakeOfAReceipt(b *testing.B) {
+// A push that 2,000 users have received: 4,000 events, from the receipt on the broker to a server on the same machine.
+func BenchmarkTellingOfAPush(b *testing.B) {
+	const n = 2000
+	h := newBench(b, n)
+	h.run(h.b)
+	h.begun()
+	all := roaring.New()
+	all.AddRange(1, n+1)
+	seq := push.Seq(0)
+	for b.Loop() {
+		seq++
+		h.audience(seq, all, nil)
+		h.receipt(seq, wire.Receipt{Received: all})
+		h.server.await(2 * n)
+	}
+	b.ReportMetric(float64(2*n*b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// The events of a receipt of a million users are cut off one request after the other, without a list of them all.
+func BenchmarkTakeOfAMillion(b *testing.B) {
 	users := roaring.New()
 	users.AddRange(0, 1<<20)
-	k := known{users: users}
+	app, events := App{Events: Kinds()}, make([]event, 0, MaxBatch)
+	s := source{parts: []part{{Sent, 1 << 20, func(i uint64) (event, error) {
+		local, err := users.Select(uint32(i))
+		return event{ordinal: push.Ordinal(local)}, err
+	}}}}
 	for b.Loop() {
-		k.Receipt = wire.Receipt{Received: roaring.New(), Opened: roaring.New(), Sent: roaring.New()}
-		k.add(wire.Receipt{Received: users.Clone(), Opened: roaring.New(), Sent: users.Clone()})
+		if _, more, err := s.take(events[:0], app, MaxBatch); err != nil || !more {
+			s.done = 0
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -57,9 +58,13 @@ func newBench(t testing.TB, accounts int) *bench {
 	for i := range accounts {
 		names = append(names, fmt.Sprint("u", i))
 	}
-	var err error
-	if h.ordinals, err = directory.New(h.b).Register(t.Context(), testApp, names...); err != nil {
-		t.Fatal(err)
+	h.ordinals = map[string]push.Ordinal{}
+	for some := range slices.Chunk(names, 1000) {
+		ordinals, err := directory.New(h.b).Register(t.Context(), testApp, some...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(h.ordinals, ordinals)
 	}
 	h.file = filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(h.file, []byte("whsec_"+secret+"\n"), 0o600); err != nil {

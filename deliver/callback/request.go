@@ -28,10 +28,10 @@ const (
 // tell posts events until the server has acknowledged them, or they are too old. An error means that they are to be told
 // anew.
 func (t *teller) tell(ctx context.Context, events []event) error {
-	if len(events) == 0 {
+	defer t.c.metrics.waiting(t.app.ID, time.Time{})
+	if events = t.young(events); len(events) == 0 {
 		return nil
 	}
-	defer t.c.metrics.waiting(t.app.ID, time.Time{})
 	ordinals := make([]push.Ordinal, len(events))
 	for i, e := range events {
 		ordinals[i] = e.ordinal
@@ -48,15 +48,7 @@ func (t *teller) tell(ctx context.Context, events []event) error {
 		return !named
 	})
 	for pause := t.c.cfg.Retry; ; pause = min(2*pause, t.c.cfg.RetryMax) {
-		now := time.Now()
-		events = slices.DeleteFunc(events, func(e event) bool {
-			old := now.Sub(e.logged) > t.c.cfg.MaxAge
-			if old {
-				t.c.metrics.events.WithLabelValues(e.kind, eventExpired).Inc()
-			}
-			return old
-		})
-		if len(events) == 0 {
+		if events = t.young(events); len(events) == 0 {
 			return nil
 		}
 		t.c.metrics.waiting(t.app.ID, events[0].logged)
@@ -78,6 +70,18 @@ func (t *teller) tell(ctx context.Context, events []event) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// young gives those events that are not too old to be told, and counts the others.
+func (t *teller) young(events []event) []event {
+	now := time.Now()
+	return slices.DeleteFunc(events, func(e event) bool {
+		old := now.Sub(e.logged) > t.c.cfg.MaxAge
+		if old {
+			t.c.metrics.events.WithLabelValues(e.kind, eventExpired).Inc()
+		}
+		return old
+	})
 }
 
 // post makes one request. An error comes with the pause that the server asks for, if it does.

@@ -170,11 +170,11 @@ func (t *teller) gather(ctx context.Context, news <-chan heard) ([]event, error)
 					return nil, err
 				}
 			}
-			if due == nil {
-				timer := time.NewTimer(t.c.cfg.Gather)
-				defer timer.Stop()
-				due = timer.C
-			}
+		}
+		if due == nil { // from the first that there is, which may be what the request before had no room for
+			timer := time.NewTimer(t.c.cfg.Gather)
+			defer timer.Stop()
+			due = timer.C
 		}
 		taken, more, err := t.open.take(events, t.app, t.c.cfg.Batch)
 		if err != nil {
