@@ -40,8 +40,9 @@ var rooms = map[string][]string{
 	"deliver": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/usersig", "pkg/tracing"},
 	"offline": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/history", "pkg/tracing"},
 
-	"deliver/channel": {"pkg/push", "pkg/wire"},
-	"deliver/notify":  {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "deliver/channel"},
+	"deliver/channel":  {"pkg/push", "pkg/wire"},
+	"deliver/callback": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "deliver/channel"},
+	"deliver/notify":   {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "deliver/channel"},
 
 	"cmd":   {"pkg", "ingest", "matcher", "deliver", "offline"},
 	"bench": {"pkg", "ingest", "matcher", "deliver", "offline"},
@@ -278,8 +279,8 @@ func importName(f *ast.File, importPath string) string {
 }
 
 // onTheBroker is what a subject or the name of a stream looks like, or a format for one.
-var onTheBroker = regexp.MustCompile(`^((account|user|push|audience|receipt|inbox|shard|session|source|notify|match|rate)\.\S*|` +
-	`\$(KV|JS|SYS)\..*|PUSHES|AUDIENCES|RECEIPTS|PENDING|SETTINGS|QUOTAS|RATES|REQUESTS|TASKS|(ACCOUNTS|USERS|HISTORY|KV)_.*)$`)
+var onTheBroker = regexp.MustCompile(`^((account|user|push|audience|receipt|inbox|shard|session|source|notify|match|rate|event)\.\S*|` +
+	`\$(KV|JS|SYS)\..*|PUSHES|AUDIENCES|RECEIPTS|EVENTS|PENDING|SETTINGS|QUOTAS|RATES|REQUESTS|TASKS|(ACCOUNTS|USERS|HISTORY|KV)_.*)$`)
 
 func TestSubjectsStandInWireOnly(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,8 @@
 //
 // It folds AUDIENCES from the moment it starts: each audience AND the set of ordinals connected here is the list of
 // sessions to write to. It publishes receipt.<app>.<shard>.<seq>: who has received or opened a push since the last one, as
-// bitmaps. It serves session.<app>.status, session.<app>.end and session.<app>.connected for its own sessions.
+// bitmaps, and event.<app>.session: which
+// sessions began and ended, of apps that want it. It serves session.<app>.status, session.<app>.end and session.<app>.connected for its own sessions.
 //
 // The live stream and the inbox meet without a gap: a session is registered for live pushes first, which wait; then the
 // inbox is asked, naming the last audience that was dispatched here for the shard, and answers once it has folded that
@@ -41,6 +42,8 @@ type App struct {
 	Keys []string // of UserSigs; several are valid while a key is replaced
 	// Disabled refuses logins, and ends the sessions that there are.
 	Disabled bool
+	// Events tells of changes of the app's sessions on EVENTS.
+	Events bool
 }
 
 // Config of a gateway.
@@ -100,6 +103,7 @@ type Deliver struct {
 	hub     *hub
 	pushes  *pushes
 	devices *devices
+	changes *changes
 	traces  *traces
 	logins  *rate.Limiter
 	trouble trouble
@@ -125,6 +129,7 @@ func New(cfg Config, b *broker.Broker, reg prometheus.Registerer, log *slog.Logg
 		return nil, err
 	}
 	d.devices = newDevices(d)
+	d.changes = newChanges(d)
 	d.hub = newHub(d)
 	d.SetApps(cfg.Apps)
 	if d.pushes, err = newPushes(b); err != nil {
@@ -186,6 +191,7 @@ func (d *Deliver) Run(ctx context.Context) error {
 	g.Go(func() error { return d.dispatch(serving) })
 	g.Go(func() error { return d.receipts(serving) })
 	g.Go(func() error { return d.devices.run(serving) })
+	g.Go(func() error { return d.changes.run(serving) })
 	g.Go(func() error { return d.serveRevoked(serving) })
 	g.Go(func() error { return d.b.Serve(serving, wire.SessionStatusFilter(), "", nil, d.status) })
 	g.Go(func() error { return d.b.Serve(serving, wire.SessionEndFilter(), "", nil, d.end) })
@@ -203,7 +209,7 @@ func (d *Deliver) Run(ctx context.Context) error {
 	err = g.Wait()
 	final, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	return errors.Join(err, d.publishReceipts(final))
+	return errors.Join(err, d.publishReceipts(final), d.changes.flush(final))
 }
 
 // clientWait bounds the wait for clients that were told to go: most hang up at once.

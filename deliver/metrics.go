@@ -24,6 +24,10 @@ const (
 	dropFull    = "full"    // too many pushes with unpublished receipts, or too many of them unknown
 	dropUnknown = "unknown" // no push of the app
 
+	changePublished = "published"
+	changeFull      = "full"   // too many waited
+	changeFailed    = "failed" // the process ended before the broker took it
+
 	deviceRegistered = "registered"
 	deviceForgotten  = "forgotten"
 	deviceRefused    = "refused" // what the client sent is no device
@@ -41,6 +45,7 @@ type metrics struct {
 	acksDropped *prometheus.CounterVec
 	devices     *prometheus.CounterVec
 	receipts    *prometheus.CounterVec
+	changes     *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, poller *socket.Poller, more ...prometheus.Collector) (*metrics, error) {
@@ -67,7 +72,9 @@ func newMetrics(reg prometheus.Registerer, poller *socket.Poller, more ...promet
 	}
 	m.receipts = counters("carillon_deliver_receipts_total",
 		"Receipts, one for a push and shard, by result: published, failed (they are kept and tried again).", "result")
-	for _, c := range append(more, m.logins, m.sent, m.slow, m.late, m.latency, m.acks, m.acksDropped, m.devices, m.receipts, socketCollector{poller}) {
+	m.changes = counters("carillon_deliver_session_events_total",
+		"Changes of sessions for callbacks, by result: published, full (dropped, since too many waited), failed (dropped, when the process ended).", "result")
+	for _, c := range append(more, m.logins, m.sent, m.slow, m.late, m.latency, m.acks, m.acksDropped, m.devices, m.receipts, m.changes, socketCollector{poller}) {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -85,6 +92,7 @@ func (d *Deliver) gauges() []prometheus.Collector {
 			func() int { return int(d.backlog.Load()) }),
 		gauge("carillon_deliver_receipts_waiting", "Receipts, one for a push and shard, that are not on the broker yet.", d.hub.receipts),
 		gauge("carillon_deliver_devices_waiting", "Registrations of devices that wait to be written.", d.devices.waiting),
+		gauge("carillon_deliver_session_events_waiting", "Changes of sessions for callbacks that wait to be published.", func() int { return len(d.changes.queue) }),
 		gauge("carillon_deliver_logging_in", "Sessions that are logging in, or about to end.",
 			func() int { return int(max(0, d.taken.Load()-d.poller.Stats().Open)) }),
 	}

@@ -18,7 +18,8 @@ type session struct {
 	next  *session // an older session of the account; guarded by shard.mu
 	local uint32
 	platform
-	closing wire.CloseCode // set when the session was closed before its handshake was done
+	begun   bool           // it went live, and its login was told; guarded by mu
+	closing wire.CloseCode // set when we closed the session; guarded by mu
 
 	mu    sync.Mutex
 	conn  *socket.Conn // nil until the handshake is done
@@ -118,6 +119,8 @@ func (s *session) goLive(conn *socket.Conn, hello func(pending int) *socket.Fram
 	}
 	if err = conn.SendAll(frames); err == nil {
 		s.shard.sentTo(sent, s.local) // before anything else is dispatched here
+		s.begun = true
+		s.tell(wire.SessionLogin, "")
 	}
 	return sent, fromInbox, err
 }
@@ -127,11 +130,11 @@ func (s *session) close(code wire.CloseCode) {
 	s.shard.leave(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.conn != nil:
-		s.conn.Close(code, code.Reason())
-	case s.closing == 0:
+	if s.closing == 0 {
 		s.closing = code
+	}
+	if s.conn != nil {
+		s.conn.Close(code, code.Reason())
 	}
 }
 
@@ -153,8 +156,11 @@ func (s *session) OnMessage(data []byte) error {
 }
 
 // OnClose lets go of the session (socket.Owner).
-func (s *session) OnClose(socket.Why) {
+func (s *session) OnClose(why socket.Why) {
 	s.shard.leave(s)
+	s.mu.Lock()
+	s.ended(why)
+	s.mu.Unlock()
 	s.shard.d.taken.Add(-1)
 }
 

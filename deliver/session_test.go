@@ -99,6 +99,7 @@ func drained(far io.Reader) (got []push.Seq, code ws.StatusCode, err error) {
 
 func testDeliver() *Deliver {
 	d := &Deliver{}
+	d.apps.Store(&map[push.AppID]App{})
 	d.hub = newHub(d)
 	return d
 }

@@ -59,11 +59,12 @@ func serveCommand() *cobra.Command {
 // roleCommands run one role each, against NATS servers of their own.
 func roleCommands() []*cobra.Command {
 	about := map[app.Role]string{
-		app.Ingest:  "Run the REST interface alone, against NATS servers",
-		app.Matcher: "Run the matcher alone, against NATS servers: it finds who matches a push",
-		app.Deliver: "Run the gateway alone, against NATS servers: it holds the users' sessions",
-		app.Offline: "Run the offline worker alone, against NATS servers: it keeps pushes for who comes later",
-		app.Notify:  "Run the notification worker alone, against NATS servers: it notifies the phones of who has no session",
+		app.Ingest:   "Run the REST interface alone, against NATS servers",
+		app.Matcher:  "Run the matcher alone, against NATS servers: it finds who matches a push",
+		app.Deliver:  "Run the gateway alone, against NATS servers: it holds the users' sessions",
+		app.Offline:  "Run the offline worker alone, against NATS servers: it keeps pushes for who comes later",
+		app.Notify:   "Run the notification worker alone, against NATS servers: it notifies the phones of who has no session",
+		app.Callback: "Run the callback worker alone, against NATS servers: it tells operators' servers what becomes of pushes and sessions",
 	}
 	var cs []*cobra.Command
 	for _, r := range app.Roles() {

@@ -125,6 +125,8 @@ func TestGoldenSubjects(t *testing.T) {
 		{"NoticesFilter", NoticesFilter(app, seq)},
 		{"OutcomeSubject", OutcomeSubject(notice)},
 		{"AttrNamesSubject", AttrNamesSubject(app)},
+		{"SessionEventSubject", SessionEventSubject(app)},
+		{"ToldSubject", ToldSubject(app)},
 		{"QuotaSubject", QuotaSubject(app)},
 		{"RateSubject", RateSubject(app, "im_push", 1700000000)},
 		{"InboxSubject", InboxSubject(app, shard)},

@@ -70,11 +70,23 @@ var (
 
 	recodeMatchRequest = recoder(DecodeMatchRequest, sure(EncodeMatchRequest))
 	recodeQuota        = recoder(DecodeQuota, sure(EncodeQuota))
+	recodeTold         = recoder(DecodeTold, sure(EncodeTold))
 	recodeTask         = recoder(DecodeTask, sure(EncodeTask))
 	recodePosition     = recoder(DecodePosition, sure(EncodePosition))
 	recodeInboxRequest = recoder(DecodeInboxRequest, sure(EncodeInboxRequest))
 	recodeInbox        = recoder(DecodeInbox, sure(EncodeInbox))
 )
+
+var recodeSessionEvents = recoder(DecodeSessionEvents, sure(EncodeSessionEvents))
+
+func sampleSessionEvents() SessionEvents {
+	at := time.UnixMilli(1700000000123)
+	return SessionEvents{ID: "NUID", Events: []SessionEvent{
+		{Change: SessionLogin, Ordinal: 7, At: at, Platform: "Web"},
+		{Change: SessionLogout, Ordinal: 1 << 40, At: at.Add(time.Second), Platform: "iOS"},
+		{Change: SessionDisconnect, Ordinal: 8, At: at.Add(-time.Second), Reason: "gone"},
+	}}
+}
 
 func recodeJSON[T any](b []byte) ([]byte, error) {
 	return recoder(DecodeJSON[T], sure(func(v T) []byte { return EncodeJSON(v) }))(b)
@@ -111,6 +123,8 @@ func layouts() []layout {
 		{name: "quota-new", sample: EncodeQuota(Quota{}), recode: recodeQuota, versioned: true},
 		{name: "receipt", sample: must(EncodeReceipt(Receipt{Received: few, Opened: roaring.BitmapOf(7), Sent: mixed})), recode: recodeReceipt, versioned: true},
 		{name: "receipt-empty", sample: must(EncodeReceipt(Receipt{})), recode: recodeReceipt, versioned: true},
+		{name: "session-events", sample: EncodeSessionEvents(sampleSessionEvents()), recode: recodeSessionEvents, versioned: true},
+		{name: "told", sample: EncodeTold(Told{Events: ToldLog{300, 7}, Receipts: ToldLog{1 << 40, 1 << 20}}), recode: recodeTold, versioned: true},
 		{name: "outcome", sample: must(EncodeOutcome(sampleOutcome())), recode: recodeOutcome, versioned: true},
 		{name: "outcome-none", sample: must(EncodeOutcome(Outcome{})), recode: recodeOutcome, versioned: true},
 		{name: "inbox-request", sample: EncodeInboxRequest(InboxRequest{Local: width - 1, Audiences: 300, Receipts: 7}), recode: recodeInboxRequest, versioned: true},

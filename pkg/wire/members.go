@@ -13,6 +13,9 @@ const (
 	RoleNotify  = "notify"
 )
 
+// RoleCallback is the role whose members divide the apps among themselves that have a callback.
+const RoleCallback = "callback"
+
 // MemberNews is what a member of a role tells the others when it comes and when it goes, so that they need not find out.
 // It is JSON: rare, and read by people.
 type MemberNews struct {

@@ -226,6 +226,10 @@ func FuzzDecodeReceipt(f *testing.F) { fuzzLayout(f, "receipt", recodeReceipt) }
 
 func FuzzDecodePending(f *testing.F) { fuzzLayout(f, "p", recodePending, recodePosition) }
 
+func FuzzDecodeSessionEvents(f *testing.F) { fuzzLayout(f, "session-events", recodeSessionEvents) }
+
+func FuzzDecodeTold(f *testing.F) { fuzzLayout(f, "told", recodeTold) }
+
 func FuzzDecodeTask(f *testing.F) { fuzzLayout(f, "task", recodeTask) }
 
 func FuzzDecodeQuota(f *testing.F) { fuzzLayout(f, "quota", recodeQuota) }

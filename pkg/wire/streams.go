@@ -129,6 +129,7 @@ func Fixed(retention time.Duration) []Stream {
 		{Name: NoticesStream, Subjects: []string{"notice.>", "outcome.>", "cut.>"}, MaxAge: retention, LastOnly: true, Consumers: ShardConsumers},
 		{Name: NotifyStream, Subjects: []string{"notify.>"}, MaxAge: NotifyAge, Queue: true, Batches: true},
 		{Name: RatesStream, Subjects: []string{"rate.>"}, MaxAge: RateWindow, LastOnly: true, Memory: true, Counters: true},
+		{Name: EventsStream, Subjects: []string{"event.>"}, MaxAge: EventsAge, Consumers: ShardConsumers},
 	}
 }
 

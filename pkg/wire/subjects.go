@@ -158,6 +158,15 @@ func AttrNamesSubject(app push.AppID) string {
 	return "$KV." + SettingsBucket + "." + app.String() + ".attrs"
 }
 
+// SessionEventSubject is where gateways tell of changes of the app's sessions: `event.<app>.session`.
+func SessionEventSubject(app push.AppID) string { return "event." + app.String() + ".session" }
+
+// ToldSubject is the subject of the key `<app>.told` in the SETTINGS bucket: how far the app's callback has been told the
+// logs.
+func ToldSubject(app push.AppID) string {
+	return "$KV." + SettingsBucket + "." + app.String() + ".told"
+}
+
 // QuotaSubject is the subject of the key `<app>.push` in the QUOTAS bucket: what the app's pushes have used up.
 func QuotaSubject(app push.AppID) string {
 	return "$KV." + QuotasBucket + "." + app.String() + ".push"

@@ -76,6 +76,8 @@ func TestSubjectsAreWithinTheirFilters(t *testing.T) {
 		{Fixed(0)[3].Subjects[2], CutSubject(app, shard)},
 		{Fixed(0)[4].Subjects[0], NotifySubject(notice)},
 		{Fixed(0)[5].Subjects[0], RateSubject(app, "im_push", 1700000000)},
+		{Fixed(0)[6].Subjects[0], SessionEventSubject(app)},
+		{OutcomeFilter(app, 42), OutcomeSubject(notice)},
 		{OutcomeShardFilter(app, 42, shard), OutcomeSubject(notice)},
 		{NoticesFilter(app, 42), NoticeSubject(notice)},
 		{NoticesFilter(app, 42), OutcomeSubject(notice)},

@@ -19,6 +19,7 @@ import (
 
 	"github.com/carillon-push/carillon/cmd/internal/config"
 	"github.com/carillon-push/carillon/deliver"
+	"github.com/carillon-push/carillon/deliver/callback"
 	"github.com/carillon-push/carillon/ingest"
 	"github.com/carillon-push/carillon/ingest/native"
 	"github.com/carillon-push/carillon/matcher"
@@ -38,10 +39,12 @@ const (
 	Deliver Role = "deliver"
 	Offline Role = "offline"
 	Notify  Role = "notify"
+	// Callback tells operators' servers.
+	Callback Role = "callback"
 )
 
 // Roles are all of them.
-func Roles() []Role { return []Role{Ingest, Matcher, Deliver, Offline, Notify} }
+func Roles() []Role { return []Role{Ingest, Matcher, Deliver, Offline, Notify, Callback} }
 
 // App is one process.
 type App struct {
@@ -152,6 +155,14 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 		}
 		a.roles = append(a.roles, role{Notify, v.run, v.notify.Ready})
 		a.apps = append(a.apps, v.setApps)
+	}
+	if slices.Contains(roles, Callback) {
+		c, err := callback.New(callbackConfig(a.cfg), a.b, a.reg, log)
+		if err != nil {
+			return err
+		}
+		a.roles = append(a.roles, role{Callback, c.Run, c.Ready})
+		a.apps = append(a.apps, func(apps []config.App) error { return c.SetApps(callbackApps(apps)) })
 	}
 	a.health = newHealth(a.cfg.Health.StuckAfter, a.b, metrics, a.checks(roles, gateway))
 	return a.bind(ctx, handler, slices.Contains(roles, Ingest), metrics)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/carillon-push/carillon/cmd/internal/config"
 	"github.com/carillon-push/carillon/deliver"
+	"github.com/carillon-push/carillon/deliver/callback"
 	"github.com/carillon-push/carillon/ingest"
 	"github.com/carillon-push/carillon/ingest/native"
 	"github.com/carillon-push/carillon/matcher"
@@ -116,7 +117,9 @@ func deliverConfig(c *config.Config, t *tracing.Tracer) deliver.Config {
 
 func deliverApps(apps []config.App) (as []deliver.App) {
 	for _, app := range apps {
-		as = append(as, deliver.App{ID: app.SDKAppID, Keys: app.VerifyKeys(), Disabled: app.Disabled})
+		as = append(as, deliver.App{
+			ID: app.SDKAppID, Keys: app.VerifyKeys(), Disabled: app.Disabled, Events: app.Callback.Set() && app.Callback.Of(app.SDKAppID).Sessions(),
+		})
 	}
 	return as
 }
@@ -132,4 +135,19 @@ func offlineConfig(c *config.Config, t *tracing.Tracer) offline.Config {
 	cfg := offline.Default()
 	cfg.Apps, cfg.Standby, cfg.Tracer = appIDs(c.Apps), c.Offline.Standby, t
 	return cfg
+}
+
+func callbackConfig(c *config.Config) callback.Config {
+	cfg := callback.Default()
+	cfg.Apps = callbackApps(c.Apps)
+	return cfg
+}
+
+func callbackApps(apps []config.App) (as []callback.App) {
+	for _, app := range apps {
+		if app.Callback.Set() {
+			as = append(as, app.Callback.Of(app.SDKAppID))
+		}
+	}
+	return as
 }

@@ -28,6 +28,8 @@ type App struct {
 	APIKeys      []APIKey `mapstructure:"api_keys" json:"-"`
 	// Channels are the sections of the app's channels to vendors, by name: VendorChannels reads them.
 	Channels map[string]map[string]any `mapstructure:"channels" json:"-"`
+	// Callback is empty for none.
+	Callback Callback `mapstructure:"callback"`
 }
 
 // APIKey lets a program call the native interface.
@@ -78,6 +80,7 @@ var appKeys = []Key{
 	{"push_disabled", false, "Refuse the app's pushes alone.", nil},
 	{"api_keys", []APIKey{}, "Bearer keys of the native interface, each with a name, a key of at least 16 bytes (or sha256: and its hash), and roles out of read, push and admin.", nil},
 	{"channels", map[string]map[string]any{}, "The app's channels to vendors, each a section by its name (apns, fcm, webpush, huawei, honor, xiaomi, oppo, vivo, webhook), whose keys are below.", nil},
+	{"callback", Callback{}, "The operator's server that is told what becomes of pushes and sessions: its url, a secret_file with the secrets that requests are signed with, and which events out of sent, received, opened, login, logout and disconnect; all, when none is named. {}: none is told.", nil},
 }
 
 // AppKeys describes the keys of one element of apps, for the documentation.
@@ -121,6 +124,7 @@ func validateApps(apps []App) (faults Faults) {
 			f.Key = at + f.Key
 			faults = append(faults, f)
 		}
+		faults = append(faults, validateCallback(at, a.Callback)...)
 		if len(a.Admins) == 0 {
 			faults.add(at+"admins", "every app needs at least one account that may call the REST interface")
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/carillon-push/carillon/cmd/internal/app"
 	"github.com/carillon-push/carillon/cmd/internal/config"
 	"github.com/carillon-push/carillon/deliver"
+	"github.com/carillon-push/carillon/deliver/callback"
 	"github.com/carillon-push/carillon/deliver/channel"
 	"github.com/carillon-push/carillon/deliver/notify"
 	"github.com/carillon-push/carillon/ingest"
@@ -205,6 +206,9 @@ func metrics(t *testing.T, b *bytes.Buffer) {
 		t.Fatal(err)
 	}
 	if _, err := channel.NewMetrics(c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := callback.New(callback.Default(), nil, c, log); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := notify.New(notify.Default(), nil, c, log); err != nil {

@@ -1,11 +1,8 @@
 package webhook
 
 import (
-	"bytes"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/carillon-push/carillon/deliver/channel"
 )
@@ -51,29 +48,4 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("a batch of the webhook must have 1 to %d devices, not %d", MaxBatch, c.Batch))
 	}
 	return errors.Join(errs...)
-}
-
-// secrets reads the secrets. No error has any of them.
-func (c Config) secrets() ([][]byte, error) {
-	content, err := os.ReadFile(c.SecretFile)
-	if err != nil {
-		return nil, fmt.Errorf("read the webhook's secrets: %w", err)
-	}
-	var all [][]byte
-	for line := range bytes.Lines(content) {
-		line = bytes.TrimSpace(line)
-		if len(line) == 0 {
-			continue
-		}
-		text, ok := bytes.CutPrefix(line, []byte("whsec_"))
-		secret, err := base64.StdEncoding.DecodeString(string(text))
-		if !ok || err != nil || len(secret) < 24 || len(secret) > 64 {
-			return nil, fmt.Errorf("read the webhook's secrets in %s: each line must be whsec_ and 24 to 64 bytes in base64", c.SecretFile)
-		}
-		all = append(all, secret)
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("read the webhook's secrets in %s: there is none", c.SecretFile)
-	}
-	return all, nil
 }

@@ -25,9 +25,7 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -36,7 +34,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/carillon-push/carillon/deliver/channel"
@@ -57,7 +54,7 @@ func New(config Config) (*Channel, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	secrets, err := config.secrets()
+	secrets, err := ReadSecrets(config.SecretFile)
 	if err != nil {
 		return nil, err
 	}
@@ -137,11 +134,8 @@ func (c *Channel) Send(ctx context.Context, n *channel.Notice, tokens []string) 
 	if err != nil {
 		return all(unreachable)
 	}
-	id, now := name(n, tokens), strconv.FormatInt(time.Now().Unix(), 10)
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Webhook-Id", id)
-	r.Header.Set("Webhook-Timestamp", now)
-	r.Header.Set("Webhook-Signature", sign(c.secrets, id, now, content))
+	Sign(r.Header, c.secrets, name(n, tokens), time.Now(), content)
 	got, err := c.client.Do(r)
 	if err != nil {
 		return all(unreachable)
@@ -167,18 +161,6 @@ func name(n *channel.Notice, tokens []string) string {
 		_, _ = io.WriteString(h, token)
 	}
 	return "msg_" + hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-// sign is the webhook-signature.
-func sign(secrets [][]byte, id, timestamp string, content []byte) string {
-	var all []string
-	for _, secret := range secrets {
-		h := hmac.New(sha256.New, secret)
-		_, _ = io.WriteString(h, id+"."+timestamp+".")
-		h.Write(content)
-		all = append(all, "v1,"+base64.StdEncoding.EncodeToString(h.Sum(nil)))
-	}
-	return strings.Join(all, " ")
 }
 
 type answer struct {
