@@ -234,21 +234,25 @@ func (f *Fleet) Up(ctx context.Context, ps ...*Process) error {
 func (f *Fleet) Of(role string) []*Process { return f.roles[role] }
 
 // First is the process of a role that does the work on the app's shards, of which there is one: the one that says that it
-// holds a shard as the first, by a metric. It waits until one says so, and no other does.
+// holds a shard as the first, by a metric. It waits until one says so and no other does, and, of several processes, another
+// stands by: without, the loss of the first would be that of two.
 func (f *Fleet) First(ctx context.Context, role, metric string) (*Process, error) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		var first []*Process
 		var failed error
+		standby := 0.0
 		for _, p := range f.roles[role] {
 			n, err := p.Metric(ctx, metric, `place="first"`)
 			failed = errors.Join(failed, err)
 			if n > 0 {
 				first = append(first, p)
 			}
+			n, err = p.Metric(ctx, metric, `place="standby"`)
+			failed, standby = errors.Join(failed, err), standby+n
 		}
-		if len(first) == 1 && failed == nil {
+		if len(first) == 1 && failed == nil && (standby > 0 || len(f.roles[role]) == 1) {
 			return first[0], nil
 		}
 		select { // the ticker wakes it, ctx ends it
