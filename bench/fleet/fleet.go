@@ -94,8 +94,8 @@ func (f *Fleet) start(ctx context.Context, shape Shape, built []byte) (err error
 		return fmt.Errorf("make a directory: %w", err)
 	}
 	binary := filepath.Join(f.dir, "carillon")
-	if err := os.WriteFile(binary, built, 0o700); err != nil {
-		return fmt.Errorf("write the binary: %w", err)
+	if err := service.Install(binary, built); err != nil {
+		return err
 	}
 	if err := f.configure(shape, binary); err != nil {
 		return err

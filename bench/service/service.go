@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -85,6 +86,17 @@ var Binary = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(path)
 })
 
+// Install writes a binary that is to be run. No process is started meanwhile: it would have the open file for a moment, and
+// who runs the binary then is told that it is busy.
+func Install(path string, binary []byte) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(path, binary, 0o700); err != nil {
+		return fmt.Errorf("write the service's binary: %w", err)
+	}
+	return nil
+}
+
 // Start builds the service if that was not done yet, starts it with some more flags, and returns when it is ready. It ends
 // with Stop or the context.
 func Start(ctx context.Context, flags ...string) (p *Process, err error) {
@@ -104,8 +116,8 @@ func Start(ctx context.Context, flags ...string) (p *Process, err error) {
 
 func (p *Process) start(ctx context.Context, built []byte, flags []string) error {
 	path := filepath.Join(p.dir, "carillon")
-	if err := os.WriteFile(path, built, 0o700); err != nil {
-		return fmt.Errorf("write the service's binary: %w", err)
+	if err := Install(path, built); err != nil {
+		return err
 	}
 	apps, err := json.Marshal(Apps())
 	if err != nil {
