@@ -65,7 +65,13 @@ func (s *shard) cutDue(ctx context.Context) (then time.Time, err error) {
 			}
 			return then, err
 		}
-		if err := s.cut(ctx, &c); err != nil {
+		err := s.cut(ctx, &c)
+		if errors.Is(err, wire.ErrCorrupt) || errors.Is(err, wire.ErrVersion) { // a shard must not stop for one push
+			s.n.metrics.corrupt.Inc()
+			s.log.Error("whom a push is for on a channel cannot be read; it goes to no more phones", "push", c.seq, "err", err)
+			err = nil
+		}
+		if err != nil {
 			return then, fmt.Errorf("push %d: %w", c.seq, err)
 		}
 		s.waiting.cut(c.place)

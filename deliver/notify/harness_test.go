@@ -268,6 +268,20 @@ func (h *bench) cut(s push.Shard, place uint64) {
 	}
 }
 
+// leaving waits until no worker holds shard 0 any more: whoever did has been told to stop.
+func (h *bench) leaving() {
+	h.Helper()
+	for {
+		_, err := h.b.Request(h.Context(), wire.HolderSubject(wire.RoleNotify, app, 0), nil)
+		if errors.Is(err, broker.ErrUnavailable) {
+			return
+		}
+		if err != nil {
+			h.Fatal(err)
+		}
+	}
+}
+
 // empty waits until no task is in the queue.
 func (h *bench) empty() {
 	h.Helper()

@@ -92,6 +92,37 @@ func TestResults(t *testing.T) {
 	}
 }
 
+// A worker that is told to stop while a vendor has its task writes down who was notified: nobody is a second time.
+func TestStoppingNotifiesNobodyTwice(t *testing.T) {
+	t.Parallel()
+	h := newBench(t, 0)
+	v := newVendor()
+	asked, stopped := make(chan struct{}), make(chan struct{})
+	v.answer = func(_ push.Seq, _ string, times int) channel.Result {
+		if times == 1 {
+			close(asked)
+			<-stopped
+		}
+		return channel.Result{Outcome: channel.Sent}
+	}
+	h.phone(0, "apns", 1)
+	stop := h.run(h.b, map[string]Sender{"apns": v})
+	seq := h.push()
+	h.audience(0, seq, 0, users(1))
+	<-asked
+	ended := make(chan struct{})
+	go func() { stop(); close(ended) }()
+	h.leaving()
+	close(stopped)
+	<-ended
+	h.run(h.b, map[string]Sender{"apns": v})
+	h.settled(seq, "apns", 0, 1)
+	h.empty()
+	if got := v.got(seq)[token(0, 1)]; got != 1 {
+		t.Errorf("notified %d times", got)
+	}
+}
+
 // A vendor that calls everybody gone is not believed: credentials of another app would empty the directory.
 func TestAllGoneForgetsNobody(t *testing.T) {
 	t.Parallel()

@@ -21,6 +21,8 @@ const (
 	taskAgainAtMost = 10 * time.Minute
 	// taskFresh is how long a task stands for whom it was cut; later it is looked up who has acknowledged meanwhile.
 	taskFresh = 3 * time.Second
+	// writeWait bounds how long it may take to write down what became of a task.
+	writeWait = 5 * time.Second
 	// outcomeAttempts bounds the repeats of a compare-and-set; each means that another worker's succeeded.
 	outcomeAttempts = 8
 )
@@ -83,6 +85,9 @@ func (n *Notify) do(ctx context.Context, place wire.NoticePlace, at time.Time) (
 		of.Seq = place.Seq
 	}
 	users, err := n.audience(ctx, of)
+	if errors.Is(err, broker.ErrNotFound) {
+		return taskDone, nil // as above
+	}
 	if err != nil {
 		return "", err
 	}
@@ -305,6 +310,9 @@ func (n *Notify) outcome(ctx context.Context, place wire.NoticePlace) (outcome, 
 
 // write says what became of the task. What another worker has said of it meanwhile is kept too.
 func (j *job) write(ctx context.Context) error {
+	// Who was notified is written down even by a worker that is told to stop: the next one would notify them again.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeWait)
+	defer cancel()
 	for range outcomeAttempts {
 		data, err := wire.EncodeOutcome(j.Outcome)
 		if err != nil {

@@ -15,8 +15,9 @@ const (
 	// queueWait is how long the broker waits for a sign of life of a worker before it gives its task to another.
 	queueWait = 3 * time.Second
 	queueSign = queueWait / 3
-	// queueOpen is how many tasks all workers of a consumer may have at once.
-	queueOpen = 1000
+	// queueOpen is how many tasks of a consumer may be with workers or wait for their pause to end, at once: new ones come
+	// behind those, so that it is more than trouble with a part of them leaves open.
+	queueOpen = 100_000
 )
 
 // QueueConfig says which tasks to take from a stream whose messages are tasks (wire.Stream.Queue).
