@@ -11,7 +11,7 @@ FUZZTIME ?= 5s
 # Where known faults are looked up: the Go project's database, or a copy of it such as file:///var/lib/vulndb.
 VULNDB ?= https://vuln.go.dev
 
-.PHONY: run build test sdk peers chromium check lint vuln race fuzz bench demo soak chaos cluster manifests clean help
+.PHONY: run build test units sdk peers chromium check lint vuln race fuzz bench demo soak chaos cluster manifests clean help
 
 run: build ## Build and serve everything in one process, once it has pushed to itself; data stays in ./data
 	./bin/carillon serve --self-test
@@ -19,8 +19,12 @@ run: build ## Build and serve everything in one process, once it has pushed to i
 build: ## Build bin/carillon
 	go build -o bin/carillon ./cmd/carillon
 
-test: check sdk peers ## Run all tests
-	go test $(TESTFLAGS) ./...
+test: check peers ## Run all tests
+	@$(MAKE) --no-print-directory -j2 sdk units
+
+# Most of the time tests wait, for elections, heartbeats and lifetimes: more of them run at once than there are cores.
+units:
+	go test -p 3 -parallel 6 $(TESTFLAGS) ./...
 
 # Its output goes to stderr: that of `go test` may be read by a program.
 sdk: chromium sdk/js/node_modules/.installed ## Run the tests of the TypeScript SDK, in Node and in Chromium

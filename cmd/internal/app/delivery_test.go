@@ -133,7 +133,7 @@ func TestComingAndGoingMissesNothing(t *testing.T) {
 	var mu sync.Mutex
 	missing := users * pushes
 	all := make(chan struct{})
-	ctx, cancel := context.WithTimeout(t.Context(), apptest.Wait)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*apptest.Wait)
 	defer cancel()
 	var wg sync.WaitGroup
 	for i, name := range names {
