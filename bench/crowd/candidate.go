@@ -58,6 +58,12 @@ func Centrifuge(gather time.Duration) Candidate { return child{library + " " + g
 
 const library = "centrifuge"
 
+// Gorilla is the library github.com/gorilla/websocket.
+func Gorilla() Candidate { return child{"gorilla/websocket"} }
+
+// Gws is the library github.com/lxzan/gws.
+func Gws() Candidate { return child{"gws"} }
+
 // Mark is a byte that a message holds once, and that neither a frame's header nor other messages of a server hold. The
 // clients count marks.
 const Mark = 0x7f

@@ -42,7 +42,7 @@ func start(t *testing.T, c Candidate, size int) *Stage {
 // them.
 func TestStage(t *testing.T) {
 	t.Parallel()
-	for _, c := range []Candidate{Bare(), Sockets(), Carillon(few), Centrifuge(time.Millisecond)} {
+	for _, c := range []Candidate{Bare(), Sockets(), Carillon(few), Centrifuge(time.Millisecond), Gorilla(), Gws()} {
 		t.Run(c.Name(), func(t *testing.T) {
 			t.Parallel()
 			ctx, s := t.Context(), start(t, c, 300)

@@ -43,6 +43,10 @@ func play(part string) error {
 		return serve(startBare)
 	case Sockets().Name():
 		return serve(startSockets)
+	case Gorilla().Name():
+		return serve(startGorilla)
+	case Gws().Name():
+		return serve(startGws)
 	}
 	if gather, ok := strings.CutPrefix(part, library+" "); ok {
 		return serve(func(message []byte) (local, error) { return startCentrifuge(message, gather) })

@@ -28,7 +28,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(list) != 16 {
+	if len(list) != 24 {
 		t.Errorf("%d figures", len(list))
 	}
 	for _, f := range list {

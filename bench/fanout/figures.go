@@ -39,6 +39,8 @@ const (
 	service
 	quick
 	patient
+	gorilla
+	gws
 )
 
 // How long a client of centrifuge gathers what it is sent: no longer than nobody would notice, and long enough for most
@@ -55,7 +57,7 @@ func (o Options) contest(sessions int) Contest {
 			{Pushes: 1, Rounds: max(1, o.Messages/sessions)},
 			{Pushes: burst, Rounds: max(2, o.Messages*3/2/burst/sessions)},
 		},
-		Candidates: []crowd.Candidate{crowd.Sockets(), crowd.Carillon(sessions), crowd.Centrifuge(quickGather), crowd.Centrifuge(patientGather)},
+		Candidates: []crowd.Candidate{crowd.Sockets(), crowd.Carillon(sessions), crowd.Centrifuge(quickGather), crowd.Centrifuge(patientGather), crowd.Gorilla(), crowd.Gws()},
 	}
 }
 
@@ -122,15 +124,22 @@ func figures(r Result, n int) []report.Figure {
 		all = append(all,
 			rate(push, one, "a bare sendto loop", bare, 0.95),
 			rate(push, one, "centrifuge", quick, 2.5),
+			rate(push, one, "gorilla/websocket", gorilla, 0),
+			rate(push, one, "gws", gws, 0),
 			rate(together, ten, "a bare sendto for each", bare, 6),
 			rate(together, ten, "centrifuge, which gathers for "+quickGather.String(), quick, 8),
 			rate(together, ten, "centrifuge, which gathers for "+patientGather.String(), patient, 0),
+			rate(together, ten, "gorilla/websocket", gorilla, 0),
+			rate(together, ten, "gws", gws, 0),
 			report.New(fmt.Sprintf("%s: one push to %s until the last has it, against a bare sendto loop", c.name, sessions), "ms", one.RoundMillis[c.place]...).
 				Under(one.RoundMillis[bare]...),
 			report.New(fmt.Sprintf("%s: resident memory an idle session, of %s, against centrifuge", c.name, sessions), "bytes", r.RSSPerSession[c.place]...).
 				Under(r.RSSPerSession[quick]...).AtMost(512).
-				Noting("without the kernel's own of a socket; a bare socket in a list takes %s bytes", report.Text(report.Median(r.RSSPerSession[bare]...))),
+				Noting("without the kernel's own of a socket; a bare socket in a list takes %s bytes, a session of gorilla/websocket %s, of gws %s",
+					text(r.RSSPerSession[bare]), text(r.RSSPerSession[gorilla]), text(r.RSSPerSession[gws])),
 		)
 	}
 	return all
 }
+
+func text(values []float64) string { return report.Text(report.Median(values...)) }
