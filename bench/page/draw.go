@@ -95,6 +95,7 @@ func style(p *plot.Plot, legend *plot.Legend) {
 // lines draws a line with points for each series.
 func (p Plot) lines(drawing *plot.Plot, legend *plot.Legend, figures []report.Figure) error {
 	drawing.X.Label.Text, drawing.Y.Label.Text = p.Over, p.Value
+	drawing.Add(raster{horizontal: true}) // below the lines
 	var places []float64
 	lowest, highest := math.Inf(1), math.Inf(-1)
 	for i, s := range p.Series {
@@ -145,7 +146,6 @@ func (p Plot) lines(drawing *plot.Plot, legend *plot.Legend, figures []report.Fi
 	default:
 		drawing.Y.Min, drawing.Y.Max = min(0, lowest), highest*1.02
 	}
-	drawing.Add(raster{horizontal: true})
 	return nil
 }
 
