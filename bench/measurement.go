@@ -64,8 +64,12 @@ var measurements = []measurement{
 // measure something else.
 var slow = map[string]string{"tests": "five minutes", "chaos": "thirteen minutes"}
 
-// fewer are the figures, by measurement, that only a run in full makes.
-var fewer = map[string]*regexp.Regexp{"failover": regexp.MustCompile(`SIGSTOP|the server that leads`)}
+// fewer are the figures, by measurement, that a short run need not make: of disturbances that take long, and of databases that it
+// does not install.
+var fewer = map[string]*regexp.Regexp{
+	"failover": regexp.MustCompile(`SIGSTOP|the server that leads`),
+	"match":    regexp.MustCompile(`PostgreSQL|Redis|DuckDB`),
+}
 
 // module is this one's path.
 const module = "github.com/carillon-push/carillon"
@@ -76,8 +80,8 @@ const (
 	service = module + "/cmd/carillon"
 )
 
-// digest is that of the code that a measurement measures: its own package with all that it imports, and the service where it
-// builds that, or what it runs by the go command.
+// digest is that of the code that a measurement measures: its own package with all that it imports and what is beside it, and
+// the service where it builds that, or what it runs by the go command.
 func digest(tree *code.Tree, name string) (string, error) {
 	pkg := module + "/bench/" + name
 	switch name {
@@ -90,10 +94,14 @@ func digest(tree *code.Tree, name string) (string, error) {
 	case "chaos":
 		return tree.Digest([]string{module + "/bench/suite", module + "/cmd/soak", service}, nil)
 	}
-	if tree.Compiles(pkg, builds) {
-		return tree.Digest([]string{pkg, service}, nil)
+	beside, err := tree.Beside("bench/" + name)
+	if err != nil {
+		return "", err
 	}
-	return tree.Digest([]string{pkg}, nil)
+	if tree.Compiles(pkg, builds) {
+		return tree.Digest([]string{pkg, service}, beside)
+	}
+	return tree.Digest([]string{pkg}, beside)
 }
 
 // digests of measurements, by their names.

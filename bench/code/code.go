@@ -15,6 +15,7 @@ import (
 	"go/scanner"
 	"go/token"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -94,6 +95,32 @@ func (t *Tree) Packages() []string {
 	}
 	slices.Sort(own)
 	return own
+}
+
+// Beside gives the files of a directory of the module, and of those below, that no Go package tells of: scripts, and lists of
+// what a peer is made of. Text for people, test data and what was installed are not among them. A directory that is not
+// there has none.
+func (t *Tree) Beside(dir string) ([]string, error) {
+	var files []string
+	err := filepath.WalkDir(filepath.Join(t.Dir, dir), func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case os.IsNotExist(err):
+			return nil
+		case err != nil:
+			return err
+		case d.IsDir() && slices.Contains([]string{"node_modules", "testdata"}, d.Name()):
+			return filepath.SkipDir
+		case d.IsDir() || slices.Contains([]string{".go", ".md"}, filepath.Ext(path)):
+			return nil
+		}
+		file, err := filepath.Rel(t.Dir, path)
+		files = append(files, filepath.ToSlash(file))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for what is beside the packages of %s: %w", dir, err)
+	}
+	return files, nil
 }
 
 // Digest is that of some packages with all that they import, and of some other files, with paths from the module's root.

@@ -3,6 +3,7 @@ package code
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -116,6 +117,15 @@ func TestDigest(t *testing.T) {
 	}
 	if !tree.Compiles("example.org/m/b", "example.org/m/a") || tree.Compiles("example.org/m/a", "example.org/m/b") || len(tree.Packages()) != 3 {
 		t.Errorf("the packages are %q", tree.Packages())
+	}
+	write("b/node_modules/x/package.json", "{}")
+	write("b/README.md", "for people")
+	write("b/peer/package-lock.json", "{}")
+	if files, err := tree.Beside("b"); err != nil || !slices.Equal(files, []string{"b/peer/package-lock.json", "b/text"}) {
+		t.Errorf("beside b there are %q, %v", files, err)
+	}
+	if files, err := tree.Beside("none"); err != nil || len(files) > 0 {
+		t.Errorf("beside nothing there are %q, %v", files, err)
 	}
 	if d, err := tree.Digest([]string{"example.org/m/none"}, nil); err == nil {
 		t.Errorf("a package that is not there has the digest %s", d)
