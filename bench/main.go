@@ -1,6 +1,6 @@
-// Command bench measures Carillon, each figure side by side with its peer in the same run, and writes what came out to
+// Command bench measures Carillon, each figure side by side with its peer in the same run, and keeps what came out in
 // docs/benchmarks. Everything stays on the loopback, in processes and directories of its own, and ends by itself. It builds
-// the service that it measures, so that it must be run within the module.
+// the service that it measures, so that it must be run in the module's root.
 package main
 
 import (
@@ -11,14 +11,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/carillon-push/carillon/bench/crowd"
 	"github.com/carillon-push/carillon/bench/notify"
-	"github.com/carillon-push/carillon/bench/report"
 )
 
 func main() {
@@ -32,87 +31,111 @@ func main() {
 	}
 }
 
-// latest is where a run of everything in full is written to.
+// latest is where figures are kept that are published.
 const latest = "docs/benchmarks"
 
-// run measures what the arguments name.
-func run(ctx context.Context, args []string, out io.Writer) error {
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.SetOutput(out)
-	only := flags.String("only", "", "measure only these, separated by commas: "+strings.Join(names(), ", "))
-	isShort := flags.Bool("short", false, "measure at sizes that say nothing, to see that it works")
-	isLong := flags.Bool("long", false, "measure longer where that says more: topology, failover, takeover, traffic")
-	dir := flags.String("out", "", "the directory to write "+report.JSONFile+" and "+report.MarkdownFile+" to; "+latest+" for a run of everything in full, else none")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("%q is no flag", flags.Arg(0))
-	}
-	of := full
+// request is what the flags ask for.
+type request struct {
+	only                                []string
+	isShort, isLong, stale, check, rows bool
+	dir                                 string
+	command                             string // with its flags, but for where it writes to, which is nobody's business
+}
+
+func (r request) size() size {
 	switch {
-	case *isShort && *isLong:
-		return errors.New("a run is -short or -long")
-	case *isShort:
-		of = short
-	case *isLong:
-		of = long
+	case r.isShort:
+		return short
+	case r.isLong:
+		return long
 	}
-	chosen, err := choose(*only)
+	return full
+}
+
+// run does what the arguments ask for.
+func run(ctx context.Context, args []string, out io.Writer) error {
+	r, err := parse(args, out)
 	if err != nil {
 		return err
 	}
-	if *dir == "" && !*isShort && *only == "" {
-		*dir = latest
+	if r.check {
+		return check(ctx, r.dir, out)
 	}
-	command := "go run ./bench" // where it writes to is nobody's business
+	return r.measure(ctx, out)
+}
+
+func parse(args []string, out io.Writer) (r request, err error) {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(out)
+	only := flags.String("only", "", "measure only these, separated by commas, and replace their sections: "+strings.Join(names(measurements), ", "))
+	flags.BoolVar(&r.stale, "stale", false, "measure only those whose code is not what it was when they were measured")
+	flags.BoolVar(&r.isShort, "short", false, "measure at sizes that say nothing, to see that it works")
+	flags.BoolVar(&r.isLong, "long", false, "measure longer where that says more: topology, failover, takeover, traffic; and those that take long in any case: tests, chaos")
+	flags.BoolVar(&r.check, "check", false, "measure nothing, and fail when a section is not of the code in the tree, or the page not of its sections")
+	flags.BoolVar(&r.rows, "rows", false, "with -short: fail when the rows differ from those in "+latest+", whatever their numbers, or a goal has no figure")
+	flags.StringVar(&r.dir, "out", "", "the directory of the sections and the page; "+latest+", with -short none")
+	if err := flags.Parse(args); err != nil {
+		return r, err
+	}
+	if *only != "" {
+		r.only = strings.Split(*only, ",")
+	}
+	r.command = "go run ./bench"
 	flags.Visit(func(f *flag.Flag) {
-		if f.Name != "out" {
-			command += fmt.Sprintf(" -%s=%v", f.Name, f.Value)
+		switch {
+		case f.Name == "out":
+		case f.Value.String() == "true":
+			r.command += " -" + f.Name
+		default:
+			r.command += " -" + f.Name + " " + f.Value.String()
 		}
 	})
-	result := report.Run{Command: command, Machine: report.ThisMachine()}
-	for _, m := range chosen {
-		fmt.Fprintf(out, "%s\n", m.title)
-		start := time.Now()
-		list, err := m.run(ctx, of)
+	switch {
+	case flags.NArg() > 0:
+		return r, fmt.Errorf("%q is no flag", flags.Arg(0))
+	case r.isShort && r.isLong:
+		return r, errors.New("a run is -short or -long")
+	case r.check && (r.isShort || r.isLong || r.stale || r.only != nil):
+		return r, errors.New("-check measures nothing: it goes with -out only")
+	case r.stale && (r.isShort || r.only != nil):
+		return r, errors.New("-stale finds by itself what to measure, in full")
+	case r.rows && !r.isShort:
+		return r, errors.New("-rows goes with -short: in full, it is the page that is made")
+	case r.isShort && filepath.Clean(r.dir) == latest:
+		return r, fmt.Errorf("what -short measures says nothing, and is not for %s", latest)
+	}
+	for _, name := range r.only {
+		switch {
+		case !slices.Contains(names(measurements), name):
+			return r, fmt.Errorf("there is no measurement %q; there are %s", name, strings.Join(names(measurements), ", "))
+		case r.isShort && slow[name] != "":
+			return r, fmt.Errorf("%s takes %s, and has no short form", name, slow[name])
+		}
+	}
+	if r.dir == "" && !r.isShort {
+		r.dir = latest
+	}
+	return r, nil
+}
+
+// choose gives the measurements that are asked for, in their order, and the names of those that are left out of a run of all.
+func (r request) choose(ctx context.Context) (chosen []measurement, leftOut []string, err error) {
+	switch {
+	case r.only != nil:
+		return named(r.only), nil, nil
+	case r.stale:
+		faults, err := stale(ctx, r.dir)
 		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
+			return nil, nil, err
 		}
-		for _, f := range list {
-			fmt.Fprintf(out, "  %v\n", f)
-		}
-		fmt.Fprintf(out, "  took %v\n\n", time.Since(start).Round(100*time.Millisecond))
-		result.Sections = append(result.Sections, report.Section{Title: m.title, Figures: list})
+		return slices.DeleteFunc(slices.Clone(measurements), func(m measurement) bool { return faults[m.name] == "" }), nil, nil
 	}
-	if *dir == "" {
-		return nil
-	}
-	if err := result.Write(*dir); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "written to %s\n", *dir)
-	return nil
-}
-
-// choose gives the measurements that a list of names asks for, in their own order; all for an empty one.
-func choose(only string) ([]measurement, error) {
-	if only == "" {
-		return measurements, nil
-	}
-	wanted := strings.Split(only, ",")
-	for _, w := range wanted {
-		if !slices.Contains(names(), w) {
-			return nil, fmt.Errorf("there is no measurement %q; there are %s", w, strings.Join(names(), ", "))
-		}
-	}
-	return slices.DeleteFunc(slices.Clone(measurements), func(m measurement) bool { return !slices.Contains(wanted, m.name) }), nil
-}
-
-func names() []string {
-	var all []string
 	for _, m := range measurements {
-		all = append(all, m.name)
+		if slow[m.name] != "" && !r.isLong {
+			leftOut = append(leftOut, m.name)
+			continue
+		}
+		chosen = append(chosen, m)
 	}
-	return all
+	return chosen, leftOut, nil
 }

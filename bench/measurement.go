@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"regexp"
+	"slices"
+	"strings"
 
+	"github.com/carillon-push/carillon/bench/code"
 	"github.com/carillon-push/carillon/bench/failover"
 	"github.com/carillon-push/carillon/bench/fanout"
 	"github.com/carillon-push/carillon/bench/latency"
@@ -14,6 +18,8 @@ import (
 	"github.com/carillon-push/carillon/bench/report"
 	"github.com/carillon-push/carillon/bench/rest"
 	"github.com/carillon-push/carillon/bench/stalled"
+	"github.com/carillon-push/carillon/bench/start"
+	"github.com/carillon-push/carillon/bench/suite"
 	"github.com/carillon-push/carillon/bench/takeover"
 	"github.com/carillon-push/carillon/bench/topology"
 	"github.com/carillon-push/carillon/bench/traffic"
@@ -49,6 +55,68 @@ var measurements = []measurement{
 	{"failover", "Failover: what users see of a process that is killed", lengthy(failover.Run, failover.Default, failover.Short, failover.Long)},
 	{"takeover", "Takeover: a matcher that is given a full shard", lengthy(takeover.Run, takeover.Default, takeover.Short, takeover.Long)},
 	{"traffic", "Traffic: what a push sends through the broker", lengthy(traffic.Run, traffic.Default, traffic.Short, traffic.Long)},
+	{"start", "Start: the whole system in a test", sized(start.Run, start.Default, start.Short)},
+	{"tests", "Tests: how long all of them take", sized(suite.RunTests, suite.Tests, suite.Tests)},
+	{"chaos", "Chaos: what a cluster that everything happens to has kept", sized(suite.RunChaos, suite.Chaos, suite.Chaos)},
+}
+
+// slow are those that are made when they are named, or at length, each with how long it takes. At a smaller size they would
+// measure something else.
+var slow = map[string]string{"tests": "five minutes", "chaos": "thirteen minutes"}
+
+// fewer are the figures, by measurement, that a short run need not make: of disturbances that take long, and of databases that it
+// does not install.
+var fewer = map[string]*regexp.Regexp{
+	"failover": regexp.MustCompile(`SIGSTOP|the server that leads`),
+	"match":    regexp.MustCompile(`PostgreSQL|Redis|DuckDB`),
+}
+
+// module is this one's path.
+const module = "github.com/carillon-push/carillon"
+
+// builds is the package that builds the service's binary for those that measure it, and service the binary's.
+const (
+	builds  = module + "/bench/service"
+	service = module + "/cmd/carillon"
+)
+
+// digest is that of the code that a measurement measures: its own package with all that it imports and what is beside it, and
+// the service where it builds that, or what it runs by the go command.
+func digest(tree *code.Tree, name string) (string, error) {
+	pkg := module + "/bench/" + name
+	switch name {
+	case "start":
+		return tree.Digest([]string{pkg, start.Package}, nil)
+	case "tests":
+		// The tests of what measures are among the others, but it would be measured anew for each word of the page.
+		own := slices.DeleteFunc(tree.Packages(), func(p string) bool { return strings.HasPrefix(p, module+"/bench/") || p == module+"/bench" })
+		return tree.Digest(append(own, module+"/bench/suite"), []string{"Makefile"})
+	case "chaos":
+		return tree.Digest([]string{module + "/bench/suite", module + "/cmd/soak", service}, nil)
+	}
+	beside, err := tree.Beside("bench/" + name)
+	if err != nil {
+		return "", err
+	}
+	if tree.Compiles(pkg, builds) {
+		return tree.Digest([]string{pkg, service}, beside)
+	}
+	return tree.Digest([]string{pkg}, beside)
+}
+
+// digests of measurements, by their names.
+func digests(ctx context.Context, of []measurement) (map[string]string, error) {
+	tree, err := code.Read(ctx, ".")
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]string)
+	for _, m := range of {
+		if all[m.name], err = digest(tree, m.name); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // sized makes a measurement of one that has a size for either case.
@@ -67,4 +135,17 @@ func lengthy[O any](run func(context.Context, O) ([]report.Figure, error), of, i
 		}
 		return run(ctx, of())
 	}
+}
+
+func names(of []measurement) []string {
+	var all []string
+	for _, m := range of {
+		all = append(all, m.name)
+	}
+	return all
+}
+
+// named are the measurements with some names, in their own order.
+func named(wanted []string) []measurement {
+	return slices.DeleteFunc(slices.Clone(measurements), func(m measurement) bool { return !slices.Contains(wanted, m.name) })
 }

@@ -134,9 +134,9 @@ func Run(ctx context.Context, o Options) ([]report.Figure, error) {
 	for j, s := range spreads {
 		of := fmt.Sprintf("pending state of a push to %s offline users, %s, against one entry a user", report.Text(float64(o.Users)), s.name)
 		list = append(list,
-			report.New(of+", bytes on the broker", "bytes", ours[j].bytes...).Under(theirs.bytes...).Times(100).
+			report.New(of+", bytes on the broker", "bytes", ours[j].bytes...).Under(theirs.bytes...).Times(300).
 				Noting("%d entries; as much again stands in the log of audiences, for the gateways", shards[j]),
-			report.New(of+", seconds until durable", "s", ours[j].seconds...).Under(theirs.seconds...).Times(100),
+			report.New(of+", seconds until durable", "s", ours[j].seconds...).Under(theirs.seconds...).AtMost(0.05),
 		)
 	}
 	of := fmt.Sprintf("offline worker that starts with %d pushes to %s offline users, %s", o.Pushes, report.Text(float64(o.Users)), spreads[1].name)

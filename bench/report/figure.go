@@ -1,9 +1,9 @@
-// Package report is what the measurements come to: figures, with the goals and the peers they are held against, and the
-// files that they are written to.
+// Package report is what the measurements come to: figures, with the goals and the peers they are held against.
 package report
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -25,9 +25,11 @@ type Figure struct {
 	// Ratio is how many times better than the peer the figure is: above 1 is better, whether more or less is wanted.
 	Ratio *float64 `json:"ratio"`
 
-	// Values are those of the repeats, ascending, and Note what else is to be said; they are for the table alone.
-	Values []float64 `json:"-"`
-	Note   string    `json:"-"`
+	// Values are those of the repeats, ascending, Note what else is to be said, and Versions those of programs that were asked
+	// for them, by name; they are for people alone.
+	Values   []float64         `json:"-"`
+	Note     string            `json:"-"`
+	Versions map[string]string `json:"-"`
 }
 
 // New is the figure of some repeats, of which there is at least one.
@@ -81,9 +83,19 @@ func (f Figure) Noting(format string, args ...any) Figure {
 	return f
 }
 
+// Beside says which version of a program the figure was measured with, where it is none of the module's own dependencies.
+func (f Figure) Beside(program, version string) Figure {
+	f.Versions = maps.Clone(f.Versions)
+	if f.Versions == nil {
+		f.Versions = make(map[string]string)
+	}
+	f.Versions[program] = version
+	return f
+}
+
 // String is a line for people.
 func (f Figure) String() string {
-	s := fmt.Sprintf("%s: %s %s", f.Name, f.spread(), f.Unit)
+	s := fmt.Sprintf("%s: %s %s", f.Name, f.Spread(), f.Unit)
 	if f.Peer != nil {
 		s += fmt.Sprintf(", peer %s, ratio %s", Text(*f.Peer), Text(*f.Ratio))
 	}
@@ -100,8 +112,8 @@ func (f Figure) String() string {
 	return s
 }
 
-// spread is the median, and the lowest and the highest where there are several.
-func (f Figure) spread() string {
+// Spread is the median, and the lowest and the highest where there are several.
+func (f Figure) Spread() string {
 	if len(f.Values) < 2 {
 		return Text(f.Value)
 	}

@@ -1,9 +1,6 @@
 package report
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -56,70 +53,11 @@ func TestText(t *testing.T) {
 	}
 }
 
-func TestWrite(t *testing.T) {
+func TestBeside(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "docs")
-	r := Run{Command: "bench", Machine: ThisMachine(), Sections: []Section{
-		{"One", []Figure{New("a|b", "ms", 1, 2, 3).Under(4).Times(1).Noting("so")}},
-		{"Two", []Figure{New("c", "s", 9).AtMost(1), New("d", "1", 2)}},
-	}}
-	if err := r.Write(dir); err != nil {
-		t.Fatal(err)
-	}
-	raw, err := os.ReadFile(filepath.Join(dir, JSONFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var list []Figure
-	if err := json.Unmarshal(raw, &list); err != nil || len(list) != 3 || *list[0].Ratio != 2 || list[1].Ratio != nil {
-		t.Errorf("%s, %v", raw, err)
-	}
-	if !strings.Contains(string(raw), `"ratio": null`) {
-		t.Errorf("no null where there is no peer: %s", raw)
-	}
-	text, err := os.ReadFile(filepath.Join(dir, MarkdownFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{
-		"| a\\|b<br>so | 2 (1 to 3) | ms | 4 | 2 | >= 1 | yes |", "| c | 9 | s |  |  | <= 1 s | **no** |", "| d | 2 | 1 |  |  |  |  |", "`bench`", "cores",
-	} {
-		if !strings.Contains(string(text), want) {
-			t.Errorf("%q is missing in\n%s", want, text)
-		}
-	}
-}
-
-// TestLatest holds the file of the last full run, when there is one, to the form that its readers rely on.
-func TestLatest(t *testing.T) {
-	t.Parallel()
-	raw, err := os.ReadFile(filepath.Join("..", "..", "docs", "benchmarks", JSONFile))
-	if os.IsNotExist(err) {
-		return // nothing was measured yet, and nothing is claimed
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	var list []map[string]any
-	if err := json.Unmarshal(raw, &list); err != nil {
-		t.Fatal(err)
-	}
-	if len(list) == 0 {
-		t.Error("there are no figures")
-	}
-	for _, f := range list {
-		name, _ := f["name"].(string)
-		_, unit := f["unit"].(string)
-		_, value := f["value"].(float64)
-		_, goal := f["goal"].(string)
-		_, met := f["met"].(bool)
-		if name == "" || !unit || !value || !goal || !met || len(f) != 7 {
-			t.Errorf("figure %v", f)
-		}
-		peer, hasPeer := f["peer"]
-		ratio, hasRatio := f["ratio"]
-		if !hasPeer || !hasRatio || (peer == nil) != (ratio == nil) {
-			t.Errorf("%s: peer %v, ratio %v", name, peer, ratio)
-		}
+	f := New("x", "ms", 1)
+	g := f.Beside("Redis", "8.0").Beside("PostgreSQL", "17.5")
+	if len(f.Versions) != 0 || len(g.Versions) != 2 || g.Versions["Redis"] != "8.0" {
+		t.Errorf("versions %v and %v", f.Versions, g.Versions)
 	}
 }

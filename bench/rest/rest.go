@@ -87,7 +87,7 @@ func figures(o Options, m outcome) []report.Figure {
 	const against = ", against one durable write after the other"
 	cpu := func(v []float64) string { return report.Text(report.Median(v...)) }
 	return []report.Figure{
-		report.New("accounts imported by multiaccount_import, 100 a call"+against, "users/s", m.imported...).Over(m.single...).
+		report.New("accounts imported by multiaccount_import, 100 a call"+against, "users/s", m.imported...).Over(m.single...).AtLeast(50_000).
 			Noting("%d callers; %s CPU-seconds of the service for 1,000; an account is two messages on the broker", o.Callers, cpu(m.importCPU)),
 		report.New("users changed by im_add_tag, 100 a call with 1 to 10 tags each"+against, "users/s", m.tagged...).Over(m.single...).
 			Noting("%s CPU-seconds of the service for 1,000", cpu(m.tagCPU)),
