@@ -5,6 +5,7 @@ import (
 
 	"github.com/carillon-push/carillon/bench/failover"
 	"github.com/carillon-push/carillon/bench/fanout"
+	"github.com/carillon-push/carillon/bench/growth"
 	"github.com/carillon-push/carillon/bench/latency"
 	"github.com/carillon-push/carillon/bench/logins"
 	"github.com/carillon-push/carillon/bench/match"
@@ -49,6 +50,7 @@ var measurements = []measurement{
 	{"failover", "Failover: what users see of a process that is killed", lengthy(failover.Run, failover.Default, failover.Short, failover.Long)},
 	{"takeover", "Takeover: a matcher that is given a full shard", lengthy(takeover.Run, takeover.Default, takeover.Short, takeover.Long)},
 	{"traffic", "Traffic: what a push sends through the broker", lengthy(traffic.Run, traffic.Default, traffic.Short, traffic.Long)},
+	{"growth", "Growth: what each more of shards, gateways, live pushes and accounts costs", sized(growth.Run, growth.Default, growth.Short)},
 }
 
 // sized makes a measurement of one that has a size for either case.
