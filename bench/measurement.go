@@ -50,7 +50,7 @@ var measurements = []measurement{
 	{"failover", "Failover: what users see of a process that is killed", lengthy(failover.Run, failover.Default, failover.Short, failover.Long)},
 	{"takeover", "Takeover: a matcher that is given a full shard", lengthy(takeover.Run, takeover.Default, takeover.Short, takeover.Long)},
 	{"traffic", "Traffic: what a push sends through the broker", lengthy(traffic.Run, traffic.Default, traffic.Short, traffic.Long)},
-	{"growth", "Growth: what each more of shards, gateways, live pushes and accounts costs", sized(growth.Run, growth.Default, growth.Short)},
+	{"growth", "Growth: what each more of shards, gateways, live pushes and accounts costs", lengthy(growth.Run, growth.Default, growth.Short, growth.Long)},
 }
 
 // sized makes a measurement of one that has a size for either case.

@@ -24,16 +24,87 @@ type Check struct {
 	Pushes int
 }
 
-// checked is what the largest run came to.
+// Outcome of a run, as it was measured or is predicted.
+type Outcome struct {
+	Memory
+	All, Some Push    // to everybody, and to one user in ten
+	Login     float64 // ms of CPU of all processes
+	// BrokerStart is how long the broker takes to start with all accounts, and RolesStart the roles to read everything, in s.
+	BrokerStart, RolesStart float64
+}
+
+// tenthShare is the share of the users that have the tag.
+const tenthShare = 0.1
+
+// Predict is what the model says of a run in which so many pushes of either kind live.
+func (f Fleet) Predict(pushes float64) Outcome {
+	return Outcome{
+		Memory: f.Memory(2*pushes, pushes*(f.Audience(1)+f.Audience(tenthShare))),
+		All:    f.Push(1), Some: f.Push(tenthShare), Login: login.value,
+		BrokerStart: brokerStart.value * f.Users / 1e6, RolesStart: matcherStart.value * f.Users / 1e6,
+	}
+}
+
+// comparison of one cost.
+type comparison struct {
+	what, unit          string
+	predicted, measured float64
+}
+
+// against holds what was measured against what was predicted.
+func (m Outcome) against(p Outcome) []comparison {
+	list := []comparison{
+		{"resident memory of the broker", "MiB", p.Broker, m.Broker},
+		{"resident memory of the matcher", "MiB", p.Matcher, m.Matcher},
+		{"resident memory of the gateways", "MiB", p.Deliver, m.Deliver},
+		{"resident memory of the offline worker", "MiB", p.Offline, m.Offline},
+		{"bytes of the streams, all accounts", "MB", p.Disk / 1e6, m.Disk / 1e6},
+		{"the broker's start", "s", p.BrokerStart, m.BrokerStart},
+		{"the roles' start, from their logs", "s", p.RolesStart, m.RolesStart},
+		{"CPU of all processes a login", "ms", p.Login, m.Login},
+	}
+	for _, of := range []struct {
+		name string
+		p, m Push
+	}{{"a push to all: ", p.All, m.All}, {"a push to one in ten: ", p.Some, m.Some}} {
+		list = append(list,
+			comparison{of.name + "CPU of the ingest process", "ms", of.p.Ingest, of.m.Ingest},
+			comparison{of.name + "CPU of the broker", "ms", of.p.Broker, of.m.Broker},
+			comparison{of.name + "CPU of the matcher", "ms", of.p.Matcher, of.m.Matcher},
+			comparison{of.name + "CPU of the gateways", "ms", of.p.Deliver, of.m.Deliver},
+			comparison{of.name + "CPU of the offline worker", "ms", of.p.Offline, of.m.Offline},
+			comparison{of.name + "messages through the broker", "messages", of.p.Messages, of.m.Messages},
+			comparison{of.name + "bytes through the broker", "KB", of.p.Bytes / 1000, of.m.Bytes / 1000},
+			comparison{of.name + "bytes of the streams", "KB", of.p.Stored / 1000, of.m.Stored / 1000},
+			comparison{of.name + "from acceptance to the last audience", "ms", of.p.Audiences, of.m.Audiences},
+			comparison{of.name + "from acceptance to the last session", "ms", of.p.Last, of.m.Last},
+		)
+	}
+	return list
+}
+
+// as is a cost in the model's words.
+func (c cost) as(s *site) Push {
+	return Push{
+		Ingest: c.push.of(s.Of(fleet.Ingest)...), Matcher: c.push.of(s.Of(fleet.Matcher)...), Broker: c.push.of(s.Of(fleet.Broker)...),
+		Deliver: c.push.of(s.Of(fleet.Deliver)...), Offline: c.push.of(s.Of(fleet.Offline)...),
+		Messages: c.push.messages, Bytes: c.push.bytes, Stored: c.stored, Audiences: c.audience, Last: c.last,
+	}
+}
+
+// Fleet of the largest run.
+func (c Check) Fleet() Fleet {
+	return Fleet{
+		Users: float64(c.Accounts[len(c.Accounts)-1]), Width: float64(c.Bits.Width()), Sessions: float64(c.Sessions),
+		Gateways: float64(c.Gateways), Matchers: 1, Offline: 1, Replicas: 1,
+	}
+}
+
+// checked is a largest run at work.
 type checked struct {
-	accounts           series // the broker's memory
-	disk               series
-	grown, restarted   float64            // MiB of the broker, as it was filled and after its restart
-	brokerStart, start float64            // s
-	fillRate           float64            // accounts a second
-	loaded             map[string]float64 // MiB, of roles that have read everything
-	login              float64            // CPU ms of all processes
-	all, some          cost
+	Outcome
+	accounts, disk series  // the broker's memory, and its bytes
+	registered     float64 // accounts a second
 }
 
 // check fills a fleet, restarts it, logs everybody in and pushes, and holds each cost against the model.
@@ -53,33 +124,33 @@ func check(ctx context.Context, o Options) (figures []report.Figure, err error) 
 
 func (m *checked) measure(ctx context.Context, o Options, s *site) error {
 	c, users := o.Check, o.Check.Accounts[len(o.Check.Accounts)-1]
-	var err error
-	others := s.others()
+	others, server := s.others(), s.Of(fleet.Broker)
 	for _, p := range others { // they would only be in the way of the filling
 		p.Kill()
 	}
 	if err := m.fill(ctx, c, s); err != nil {
 		return err
 	}
-	server := s.Of(fleet.Broker)
 	server[0].Kill()
 	begun := time.Now()
 	if err := s.Up(ctx, server...); err != nil {
 		return err
 	}
-	m.brokerStart = time.Since(begun).Seconds()
-	if m.restarted, err = mebibytes(server[0]); err != nil {
-		return err
-	}
+	m.BrokerStart = time.Since(begun).Seconds()
 	begun = time.Now()
 	if err := s.Up(ctx, others...); err != nil {
 		return err
 	}
-	m.start = time.Since(begun).Seconds()
-	if m.loaded, err = s.resident(); err != nil {
+	m.RolesStart = time.Since(begun).Seconds()
+	shards := int(s.bits.Shard(push.Ordinal(users))) + 1
+	some, all, login, err := s.phases(ctx, o, c.Sessions, users, shards)
+	if err != nil {
 		return err
 	}
-	return m.push(ctx, o, s, users)
+	m.Some, m.All, m.Login = some.as(s), all.as(s), login
+	r := all.resident
+	m.Broker, m.Matcher, m.Deliver, m.Offline = r[fleet.Broker], r[fleet.Matcher], r[fleet.Deliver], r[fleet.Offline]
+	return nil
 }
 
 // others are all processes but the broker.
@@ -114,27 +185,28 @@ func (m *checked) fill(ctx context.Context, c Check, s *site) error {
 		}
 		m.accounts.add(n, rss)
 		m.disk.add(n, bytes/1e6)
-		m.grown = rss
+		m.Disk = bytes
 	}
-	m.fillRate = float64(from) / time.Since(begun).Seconds()
+	m.registered = float64(from) / time.Since(begun).Seconds()
 	return nil
 }
 
-// push pushes to one user in ten, of whom some are online, and then to all, with everybody online for whom nothing waits.
-func (m *checked) push(ctx context.Context, o Options, s *site, users int) (err error) {
-	c := o.Check
-	shards := int(s.bits.Shard(push.Ordinal(users))) + 1
-	some := pick(max(c.Sessions/10, 1), users, inTenth)
-	m.some, _, err = s.phase(ctx, o, some, shards, map[string]any{"Condition": map[string]any{"TagsOr": []string{tenth}}})
+// phases pushes to one user in ten, of whom some are online, and then to all, with sessions of users for whom nothing waits.
+func (s *site) phases(ctx context.Context, o Options, sessions, users, shards int) (some, all cost, login float64, err error) {
+	names := pick(max(sessions/10, 1), users, inTenth)
+	some, _, err = s.phase(ctx, o, names, shards, map[string]any{"Condition": map[string]any{"TagsOr": []string{tenth}}})
 	if err != nil {
-		return fmt.Errorf("pushes to one user in ten: %w", err)
+		return some, all, 0, fmt.Errorf("pushes to one user in ten: %w", err)
 	}
-	all := pick(c.Sessions, users, func(i int) bool { return !inTenth(i) })
-	m.all, m.login, err = s.phase(ctx, o, all, shards, nil)
+	if err := wait(ctx, o.Later); err != nil { // they are being counted
+		return some, all, 0, err
+	}
+	names = pick(sessions, users, func(i int) bool { return !inTenth(i) })
+	all, login, err = s.phase(ctx, o, names, shards, nil)
 	if err != nil {
-		return fmt.Errorf("pushes to all: %w", err)
+		return some, all, 0, fmt.Errorf("pushes to all: %w", err)
 	}
-	return nil
+	return some, all, login, nil
 }
 
 // phase logs users in, which costs so many ms of CPU each, pushes, and logs them out.
@@ -170,41 +242,15 @@ func pick(n, of int, wanted func(int) bool) (names []string) {
 	return names
 }
 
-// figures, for now without the model.
+// figures are what accounts cost, and each cost of the run as it was predicted by what was measured: 1 is a hit.
 func (m *checked) figures(c Check) (all []report.Figure) {
-	all = append(all, m.accounts.figures()...)
-	all = append(all, m.disk.figures()...)
-	return append(all, m.held(c)...)
-}
-
-func (m *checked) held(c Check) (all []report.Figure) {
-	add := func(what, unit string, v float64) {
-		all = append(all, report.New("growth: the largest run: "+what, unit, v))
-	}
-	add("fill", "accounts/s", m.fillRate)
-	add("broker restarted RSS", "MiB", m.restarted)
-	add("broker start", "s", m.brokerStart)
-	add("roles start", "s", m.start)
-	add("login", "ms", m.login)
-	for _, role := range roles {
-		add("loaded "+role, "MiB", m.loaded[role])
-	}
-	for k, x := range map[string]cost{"all": m.all, "some": m.some} {
-		for _, role := range roles {
-			ps := 0.0
-			for p, v := range x.push.cpu {
-				if len(p.Name) > len(role) && p.Name[:len(role)] == role {
-					ps += v
-				}
-			}
-			add(k+" cpu "+role, "ms", ps)
-			add(k+" resident "+role, "MiB", x.resident[role])
-		}
-		add(k+" messages", "", x.push.messages)
-		add(k+" bytes", "KB", x.push.bytes/1e3)
-		add(k+" stored", "KB", x.stored/1e3)
-		add(k+" audience", "ms", x.audience)
-		add(k+" last", "ms", x.last)
+	all = append(m.accounts.figures(), m.disk.figures()...)
+	f := c.Fleet()
+	all = append(all, report.New("growth: the largest run: accounts written", "accounts/s", m.registered).
+		Noting("%s accounts in %s shards, %s sessions at %s gateways", report.Text(f.Users), report.Text(f.Shards()), report.Text(f.Sessions), report.Text(f.Gateways)))
+	for _, x := range m.against(f.Predict(float64(c.Pushes + 1))) {
+		all = append(all, report.New("growth: the largest run: "+x.what+", predicted / measured", "times", x.predicted/x.measured).
+			Noting("predicted %s %s, measured %s", report.Text(x.predicted), x.unit, report.Text(x.measured)))
 	}
 	return all
 }

@@ -116,8 +116,8 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// during measures what is used while something is done and for a while afterwards.
-func (s *site) during(ctx context.Context, after time.Duration, do func() error) (u use, err error) {
+// during measures what is used while something is done, and at least for so long.
+func (s *site) during(ctx context.Context, atLeast time.Duration, do func() error) (u use, err error) {
 	before, err := s.read(ctx)
 	if err != nil {
 		return u, err
@@ -125,7 +125,7 @@ func (s *site) during(ctx context.Context, after time.Duration, do func() error)
 	if err := do(); err != nil {
 		return u, err
 	}
-	if err := wait(ctx, after); err != nil {
+	if err := wait(ctx, atLeast-time.Since(before.at)); err != nil {
 		return u, err
 	}
 	now, err := s.read(ctx)
@@ -134,8 +134,9 @@ func (s *site) during(ctx context.Context, after time.Duration, do func() error)
 
 // cost of one push, of many that were made one after the other.
 type cost struct {
-	idle           use // while nothing is pushed
-	push           use // without that
+	idle           use // while nothing is pushed, and nothing was a while ago
+	push           use // without that, and without what becomes of it later
+	later          use // of each, while pushes are counted for the first of some ten times; where it was asked for
 	accept         float64
 	audience, last float64 // ms from acceptance to the last audience on the broker, and to the last session; medians
 	stored         float64 // bytes that the streams grow by
@@ -165,13 +166,13 @@ func (s *site) stage(ctx context.Context, gateways, accounts []string, saying ma
 
 // cost measures pushes, each of which every session of the stage gets.
 func (s *site) cost(ctx context.Context, o Options, stage *crowd.Stage, shards, pushes int) (c cost, err error) {
-	if _, _, err := stage.Rounds(ctx, 3, 1); err != nil { // what is made when it is needed is there then
+	if c.idle, err = s.during(ctx, o.Window, func() error { return nil }); err != nil {
+		return c, err
+	}
+	if _, _, err := stage.Rounds(ctx, 1, 1); err != nil { // what is made when it is needed is there then
 		return c, fmt.Errorf("warm up: %w", err)
 	}
 	if err := wait(ctx, o.Settle); err != nil {
-		return c, err
-	}
-	if c.idle, err = s.during(ctx, o.Watch, func() error { return nil }); err != nil {
 		return c, err
 	}
 	before, err := s.bytes(ctx)
@@ -183,7 +184,7 @@ func (s *site) cost(ctx context.Context, o Options, stage *crowd.Stage, shards, 
 		return c, err
 	}
 	var accept, last []float64
-	all, err := s.during(ctx, o.Settle, func() error {
+	all, err := s.during(ctx, o.Window, func() error {
 		for range pushes {
 			accepted, arrived, err := stage.Push(ctx)
 			if err != nil {
@@ -195,6 +196,13 @@ func (s *site) cost(ctx context.Context, o Options, stage *crowd.Stage, shards, 
 	})
 	if err != nil {
 		return c, err
+	}
+	if o.later > 0 {
+		later, err := s.during(ctx, o.later, func() error { return nil })
+		if err != nil {
+			return c, err
+		}
+		c.later = later.less(c.idle, pushes+1)
 	}
 	c.push, c.accept, c.last = all.less(c.idle, pushes), report.Median(accept...), report.Median(last...)
 	after, err := s.bytes(ctx)

@@ -3,6 +3,7 @@ package growth
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
@@ -44,15 +45,19 @@ func inTenth(i int) bool {
 // fill writes accounts from one number to before another, with twenty tags and values each on average, as the directory
 // writes them: the account, whose place is its ordinal, and its record.
 func (s *site) fill(ctx context.Context, from, to int) error {
-	for shard := range s.bits.Shard(push.Ordinal(to)) + 1 {
-		if err := s.b.EnsureShard(ctx, service.App, shard); err != nil {
-			return err
-		}
+	ordinals, err := s.names(ctx, from, to)
+	if err != nil {
+		return err
 	}
+	return s.records(ctx, from, ordinals)
+}
+
+// inParts does something with a thousand numbers at a time, some at once.
+func inParts(ctx context.Context, n int, do func(from, to int) error) error {
 	g, within := errgroup.WithContext(ctx)
 	g.SetLimit(writers)
-	for first := from; first < to && within.Err() == nil; first += together {
-		g.Go(func() error { return s.write(first, min(first+together, to)) })
+	for from := 0; from < n && within.Err() == nil; from += together {
+		g.Go(func() error { return do(from, min(from+together, n)) })
 	}
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("write accounts: %w", err)
@@ -60,31 +65,47 @@ func (s *site) fill(ctx context.Context, from, to int) error {
 	return ctx.Err()
 }
 
-func (s *site) write(from, to int) error {
-	msgs := make([]broker.Message, 0, to-from)
-	for i := from; i < to; i++ {
-		msgs = append(msgs, broker.Message{Subject: wire.AccountSubject(service.App, account(i))}.Once())
-	}
-	seqs, err := s.b.Write(wire.AccountsStream(service.App), msgs...)
-	if err != nil {
-		return err
-	}
-	byShard := map[push.Shard][]broker.Message{}
-	for n, seq := range seqs {
-		i, ordinal := from+n, push.Ordinal(seq)
-		rec := match.Record(uint32(i))
-		if inTenth(i) {
-			rec.AddTag(tenth)
+// names writes the accounts alone, and gives their ordinals.
+func (s *site) names(ctx context.Context, first, to int) ([]push.Ordinal, error) {
+	ordinals := make([]push.Ordinal, to-first)
+	err := inParts(ctx, len(ordinals), func(from, to int) error {
+		var msgs []broker.Message
+		for i := from; i < to; i++ {
+			msgs = append(msgs, broker.Message{Subject: wire.AccountSubject(service.App, account(first+i))}.Once())
 		}
-		shard := s.bits.Shard(ordinal)
-		byShard[shard] = append(byShard[shard], broker.Message{
-			Subject: wire.UserSubject(service.App, shard, ordinal), Data: wire.AppendRecord(nil, rec),
-		}.Once())
-	}
-	for shard, msgs := range byShard {
-		if _, err := s.b.Write(wire.UsersStream(service.App, shard), msgs...); err != nil {
+		seqs, err := s.b.Write(wire.AccountsStream(service.App), msgs...)
+		for n, seq := range seqs {
+			ordinals[from+n] = push.Ordinal(seq)
+		}
+		return err
+	})
+	return ordinals, err
+}
+
+// records writes those of accounts from one number on.
+func (s *site) records(ctx context.Context, first int, ordinals []push.Ordinal) error {
+	for shard := range s.bits.Shard(slices.Max(ordinals)) + 1 {
+		if err := s.b.EnsureShard(ctx, service.App, shard); err != nil {
 			return err
 		}
 	}
-	return nil
+	return inParts(ctx, len(ordinals), func(from, to int) error {
+		byShard := map[push.Shard][]broker.Message{}
+		for i := from; i < to; i++ {
+			rec := match.Record(uint32(first + i))
+			if inTenth(first + i) {
+				rec.AddTag(tenth)
+			}
+			shard := s.bits.Shard(ordinals[i])
+			byShard[shard] = append(byShard[shard], broker.Message{
+				Subject: wire.UserSubject(service.App, shard, ordinals[i]), Data: wire.AppendRecord(nil, rec),
+			}.Once())
+		}
+		for shard, msgs := range byShard {
+			if _, err := s.b.Write(wire.UsersStream(service.App, shard), msgs...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

@@ -152,6 +152,9 @@ func (l *lively) measure(ctx context.Context, o Options, s *site, stage *crowd.S
 	}
 	l.with.add(n, cpu)
 	l.withP50.add(n, p50)
+	if err := wait(ctx, o.Later); err != nil { // they are being counted
+		return err
+	}
 	c, err := s.cost(ctx, o, stage, gatewayShards, o.Pushes)
 	if err != nil {
 		return err

@@ -96,16 +96,34 @@ func (g *grown) figures() (all []report.Figure) {
 // shards measures the first axis: one process of each role, the same sessions spread over all shards.
 func shards(ctx context.Context, o Options) ([]report.Figure, error) {
 	g := newGrown("shard")
-	for _, n := range o.Shards {
+	var counting []report.Figure
+	for i, n := range o.Shards {
+		if i == len(o.Shards)-1 {
+			o.later = o.Later
+		}
 		err := point(ctx, o, n, 1, 1, func(s *site, c cost) error {
 			g.add(n, s, c)
+			if o.later > 0 {
+				counting = counted(n, s, c)
+			}
 			return nil
 		})
 		if err != nil {
 			return nil, fmt.Errorf("with %d shards: %w", n, err)
 		}
 	}
-	return g.figures(), nil
+	return append(g.figures(), counting...), nil
+}
+
+// counted is what it takes to count a push once. That is done when it is five seconds old, and then whenever it is four times
+// as old, some ten times in eight days.
+func counted(shards int, s *site, c cost) []report.Figure {
+	name := "growth: " + report.Text(float64(shards)) + " shards: "
+	const note = "of some ten times in a push's eight days, and what receipts change in its entries"
+	return []report.Figure{
+		report.New(name+"CPU of all processes to count a push once", "ms", c.later.of(append(s.others(), s.Of(fleet.Broker)...)...)).Noting(note),
+		report.New(name+"messages through the broker to count a push once", "messages", c.later.messages).Noting(note),
+	}
 }
 
 // gatewayShards is how many shards there are while gateways grow.
