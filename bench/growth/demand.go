@@ -53,7 +53,7 @@ func (d Demand) needs() []need {
 		{
 			role: "broker", gib: gib(d.Replicas * (m.Accounts + m.Records)),
 			cores:   day(func(p Push) float64 { return d.Replicas * (p.Broker + counts*countShard.value*d.Shards()) }) + d.idle(),
-			because: "memory; three have all names",
+			because: "memory; the three that have all names need more than others",
 		},
 		{role: "matcher", gib: gib(m.Matcher), cores: day(func(p Push) float64 { return d.Matchers * p.Matcher }), because: "memory, of two that hold each shard"},
 		{role: "gateways", gib: gib(m.Deliver + m.Kernel), cores: day(func(p Push) float64 { return p.Deliver }) + logins, because: "a core for each of the processes, which a push keeps busy all at once"},

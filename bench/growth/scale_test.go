@@ -47,6 +47,14 @@ func TestScalePage(t *testing.T) {
 // short is a number with three digits.
 func short(v float64) string { return report.Text(roundTo(v, 3)) }
 
+// few says of next to nothing that it is so.
+func few(v float64) string {
+	if v < 0.01 {
+		return "under 0.01"
+	}
+	return short(v)
+}
+
 func roundTo(v float64, digits int) float64 {
 	var r float64
 	if _, err := fmt.Sscanf(fmt.Sprintf("%.*g", digits, v), "%g", &r); err != nil {
@@ -69,7 +77,7 @@ func fleetTable() string {
 	b.WriteString("| role | memory | cores busy on average | machines | because of |\n|---|---|---|---|---|\n")
 	sum := 0.0
 	for _, n := range HundredMillion().needs() {
-		fmt.Fprintf(&b, "| %s | %s GiB | %s | %s | %s |\n", n.role, short(n.gib), short(n.cores), short(n.machines), n.because)
+		fmt.Fprintf(&b, "| %s | %s GiB | %s | %s | %s |\n", n.role, short(n.gib), few(n.cores), short(n.machines), n.because)
 		sum += n.machines
 	}
 	fmt.Fprintf(&b, "| all | | | %s | |\n", short(sum))
