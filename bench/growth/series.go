@@ -9,7 +9,6 @@ import (
 
 // series is a cost at each of some points, and what it grows by.
 type series struct {
-	axis      string // "growth: %s shards" with the number
 	one       string // what the axis counts, in the singular
 	what      string
 	unit      string // of a point
