@@ -9,6 +9,7 @@ import (
 	"github.com/carillon-push/carillon/bench/code"
 	"github.com/carillon-push/carillon/bench/failover"
 	"github.com/carillon-push/carillon/bench/fanout"
+	"github.com/carillon-push/carillon/bench/growth"
 	"github.com/carillon-push/carillon/bench/latency"
 	"github.com/carillon-push/carillon/bench/logins"
 	"github.com/carillon-push/carillon/bench/match"
@@ -55,6 +56,7 @@ var measurements = []measurement{
 	{"failover", "Failover: what users see of a process that is killed", lengthy(failover.Run, failover.Default, failover.Short, failover.Long)},
 	{"takeover", "Takeover: a matcher that is given a full shard", lengthy(takeover.Run, takeover.Default, takeover.Short, takeover.Long)},
 	{"traffic", "Traffic: what a push sends through the broker", lengthy(traffic.Run, traffic.Default, traffic.Short, traffic.Long)},
+	{"growth", "Growth: what each more of shards, gateways, live pushes and accounts costs", lengthy(growth.Run, growth.Default, growth.Short, growth.Long)},
 	{"start", "Start: the whole system in a test", sized(start.Run, start.Default, start.Short)},
 	{"tests", "Tests: how long all of them take", sized(suite.RunTests, suite.Tests, suite.Tests)},
 	{"chaos", "Chaos: what a cluster that everything happens to has kept", sized(suite.RunChaos, suite.Chaos, suite.Chaos)},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strconv"
 	"time"
@@ -90,6 +91,7 @@ type served struct {
 	rest     *client.REST
 	gateways []string
 	message  []byte
+	saying   map[string]any // of each push, beside its message
 	// certificates is the directory of the one that sessions over TLS are served with; empty for plain ones.
 	certificates string
 	paths        []string
@@ -102,13 +104,23 @@ func (s *served) prepare(ctx context.Context, sessions int) error {
 	accounts := make([]string, sessions)
 	for i := range accounts {
 		accounts[i] = "u" + strconv.Itoa(i)
-		path, err := service.SessionPath(accounts[i])
+	}
+	if err := s.sign(accounts); err != nil {
+		return err
+	}
+	return s.Import(ctx, accounts)
+}
+
+// sign makes the paths by which accounts log in.
+func (s *served) sign(accounts []string) error {
+	for _, a := range accounts {
+		path, err := service.SessionPath(a)
 		if err != nil {
 			return err
 		}
 		s.paths = append(s.paths, path)
 	}
-	return s.Import(ctx, accounts)
+	return nil
 }
 
 func (s *served) Addrs() []string { return s.gateways }
@@ -150,10 +162,12 @@ func (s *served) Round(ctx context.Context, pushes int) error {
 		s.pushed++
 		random := s.pushed
 		g.Go(func() error {
-			id, err := s.rest.Push(ctx, map[string]any{"MsgRandom": random, "MsgBody": []any{map[string]any{
+			call := map[string]any{"MsgRandom": random, "MsgBody": []any{map[string]any{
 				"MsgType": "TIMCustomElem", "MsgContent": map[string]any{"Data": ""},
 				"message": json.RawMessage(s.message),
-			}}})
+			}}}
+			maps.Copy(call, s.saying)
+			id, err := s.rest.Push(ctx, call)
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/carillon-push/carillon/bench/fleet"
 	"github.com/carillon-push/carillon/pkg/client"
@@ -33,6 +34,31 @@ func (f fleeting) Start(ctx context.Context, message []byte) (server Server, err
 	}
 	return s, nil
 }
+
+// Over is a fleet that runs already and goes on when the stage has ended, with sessions of accounts that it has, at some of
+// its gateways. Each push has what else is to be said of it: a condition, a lifetime.
+func Over(f *fleet.Fleet, gateways, accounts []string, saying map[string]any) Candidate {
+	return over{f, gateways, accounts, saying}
+}
+
+type over struct {
+	fleet              *fleet.Fleet
+	gateways, accounts []string
+	saying             map[string]any
+}
+
+func (over) Name() string { return "carillon as it runs" }
+
+func (o over) Start(_ context.Context, message []byte) (Server, error) {
+	s := &served{running: kept{o.fleet}, rest: o.fleet.REST[0], gateways: o.gateways, message: message, saying: o.saying}
+	s.pushed = rand.Uint32() // what another stage has just pushed is not pushed again
+	return s, s.sign(o.accounts)
+}
+
+// kept is a fleet that is somebody else's to stop.
+type kept struct{ *fleet.Fleet }
+
+func (kept) Stop() error { return nil }
 
 // Caller calls the service.
 func (s *served) Caller() *client.REST { return s.rest }

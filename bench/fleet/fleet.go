@@ -22,6 +22,7 @@ import (
 	"github.com/carillon-push/carillon/bench/service"
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/client"
+	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -41,6 +42,8 @@ type Shape struct {
 	Ingest, Matcher, Deliver, Offline int
 	// Heartbeat of the sessions; zero for an hour, so that none comes between.
 	Heartbeat time.Duration
+	// Bits are the width of the shards; zero for the service's own.
+	Bits push.Sharding
 }
 
 // Validate says what cannot work.
@@ -148,6 +151,9 @@ func (f *Fleet) configure(shape Shape, binary string) error {
 	f.Broker = broker.Default()
 	f.Broker.URL, f.Broker.Replicas = "nats://"+strings.Join(clients, ",nats://"), shape.Brokers
 	f.Broker.Auth = broker.Auth{User: "carillon", Password: password}
+	if shape.Bits > 0 {
+		f.Broker.Sharding = shape.Bits
+	}
 	heartbeat := time.Hour
 	if shape.Heartbeat > 0 {
 		heartbeat = shape.Heartbeat
@@ -156,6 +162,7 @@ func (f *Fleet) configure(shape Shape, binary string) error {
 		"nats":     map[string]any{"url": f.Broker.URL, "user": "carillon", "password": password, "replicas": shape.Brokers},
 		"sessions": map[string]any{"drain": "0s", "heartbeat": heartbeat.String(), "logins_per_second": 1_000_000},
 		"log":      map[string]any{"level": "warn"},
+		"sharding": map[string]any{"bits": f.Broker.Sharding},
 		"apps":     service.Apps(),
 	})
 	if err != nil {

@@ -26,6 +26,12 @@ type visitor struct {
 // patience of a visitor.
 const patience = 30 * time.Second
 
+// Visit logs in once by each path to a gateway, so many together, takes so many messages each, and goes; it gives what each
+// took.
+func Visit(ctx context.Context, gateway string, messages, together int, paths []string) ([]time.Duration, error) {
+	return visitor{addr: gateway, want: messages}.all(ctx, together, paths)
+}
+
 // all visits once by each path, so many together, and gives what each took.
 func (v visitor) all(ctx context.Context, together int, paths []string) ([]time.Duration, error) {
 	return spread(ctx, len(paths), together, func(ctx context.Context, i int) error { return v.visit(ctx, paths[i]) })

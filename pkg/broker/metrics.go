@@ -156,6 +156,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descStill, w.still.Seconds(), name)
 	}
 	c.b.collectState(gauge)
+	c.b.collectPassed(func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	})
 }
 
 // queued is how many writes wait, over all streams.

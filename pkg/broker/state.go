@@ -92,9 +92,11 @@ var (
 	descBytes      = prometheus.NewDesc("carillon_broker_stream_bytes", "Bytes of these streams, by family: the stream's name without app and shard.", []string{"family"}, nil)
 	descLeaderless = prometheus.NewDesc("carillon_broker_streams_leaderless", "Streams of the embedded server that have no leader.", nil, nil)
 	descLagging    = prometheus.NewDesc("carillon_broker_replicas_lagging", "Replicas, of streams that the embedded server leads, that are behind or gone.", nil, nil)
+	descMessages   = prometheus.NewDesc("carillon_broker_messages_total", "Messages that have passed the embedded server's connections, by direction: in, out. One that goes to three is three.", []string{"direction"}, nil)
+	descPassed     = prometheus.NewDesc("carillon_broker_passed_bytes_total", "Bytes of these messages, by direction.", []string{"direction"}, nil)
 	descLeader     = prometheus.NewDesc("carillon_broker_cluster_leader", "1 while the embedded server knows a leader of its cluster, or is alone; else 0.", nil, nil)
 
-	stateDescs = []*prometheus.Desc{descStore, descStoreLimit, descStoreFree, descStreams, descBytes, descLeaderless, descLagging, descLeader}
+	stateDescs = []*prometheus.Desc{descStore, descStoreLimit, descStoreFree, descStreams, descBytes, descLeaderless, descLagging, descLeader, descMessages, descPassed}
 )
 
 func (b *Broker) collectState(gauge func(d *prometheus.Desc, v float64, labels ...string)) {
@@ -116,4 +118,19 @@ func (b *Broker) collectState(gauge func(d *prometheus.Desc, v float64, labels .
 	for family, bytes := range s.Streams {
 		gauge(descBytes, float64(bytes), family)
 	}
+}
+
+// collectPassed asks the embedded server at each scrape: rates are made of these counts.
+func (b *Broker) collectPassed(count func(d *prometheus.Desc, v float64, labels ...string)) {
+	if b.srv == nil {
+		return
+	}
+	v, err := b.srv.Varz(nil)
+	if err != nil {
+		return
+	}
+	count(descMessages, float64(v.InMsgs), "in")
+	count(descMessages, float64(v.OutMsgs), "out")
+	count(descPassed, float64(v.InBytes), "in")
+	count(descPassed, float64(v.OutBytes), "out")
 }
