@@ -57,7 +57,7 @@ func TestPopulation(t *testing.T) {
 	p := population{users: 5000}
 	first, tagged, values := 0, 0, map[string]int{}
 	for u := range uint32(p.users) {
-		rec := p.record(u)
+		rec := Record(u)
 		tagged += len(rec.Tags)
 		if rec.HasTag("tag-0") {
 			first++
