@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.SetOutput(out)
 	only := flags.String("only", "", "measure only these, separated by commas: "+strings.Join(names(), ", "))
 	isShort := flags.Bool("short", false, "measure at sizes that say nothing, to see that it works")
-	isLong := flags.Bool("long", false, "measure longer where that says more: topology, failover, takeover, traffic")
+	isLong := flags.Bool("long", false, "measure longer where that says more: match, topology, failover, takeover, traffic")
 	dir := flags.String("out", "", "the directory to write "+report.JSONFile+" and "+report.MarkdownFile+" to; "+latest+" for a run of everything in full, else none")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -103,7 +103,7 @@ type outcome struct {
 	file             file
 	unique           float64   // bytes
 	bandwidth        []float64 // GB/s
-	rivals           []match
+	rivals           []rivalry
 }
 
 // Run builds the index of one shard and changes it while it is asked, and asks it and roaring bitmaps in turns, so that

@@ -77,7 +77,7 @@ func (r *redis) version(ctx context.Context) (string, error) {
 			return v, nil
 		}
 	}
-	return "", errors.New("Redis tells no version")
+	return "", errors.New("no version is in what Redis says of itself")
 }
 
 // wanted are the terms of some conditions, which are all that is loaded: with all terms dense bitmaps would need a hundred

@@ -39,8 +39,8 @@ var rivals = []struct {
 	{"DuckDB", "DuckDB (columns, one thread)", func(o Options) Share { return o.DuckDB }, startDuckDB, 0, false, "count(*)", "all ids fetched"},
 }
 
-// match with one rival.
-type match struct {
+// rivalry with one of them.
+type rivalry struct {
 	comparison
 	absent  error // why there is none
 	version string
@@ -50,8 +50,8 @@ type match struct {
 
 // againstRivals compares with one after the other. One that cannot be had, or does not take the users, is left out; one that
 // then fails to answer, or finds others, fails the run.
-func againstRivals(ctx context.Context, o Options, x shards) ([]match, error) {
-	all := make([]match, len(rivals))
+func againstRivals(ctx context.Context, o Options, x shards) ([]rivalry, error) {
+	all := make([]rivalry, len(rivals))
 	for i, r := range rivals {
 		share := r.share(o)
 		if share.Shards == 0 {
@@ -75,7 +75,7 @@ func againstRivals(ctx context.Context, o Options, x shards) ([]match, error) {
 	return all, nil
 }
 
-func (m *match) against(ctx context.Context, o Options, share Share, first uint64, peer rival, x shards) (err error) {
+func (m *rivalry) against(ctx context.Context, o Options, share Share, first uint64, peer rival, x shards) (err error) {
 	if m.version, m.absent = peer.version(ctx); m.absent != nil {
 		return nil
 	}
@@ -128,8 +128,8 @@ func rivalFigures(o Options, m outcome) (list []report.Figure) {
 	return list
 }
 
-// terms of the match.
-func (m match) terms(name string) string {
+// terms of it.
+func (m rivalry) terms(name string) string {
 	return fmt.Sprintf("%s %s, loaded in %s s", name, m.version, report.Text(m.loading.Round(100*time.Millisecond).Seconds()))
 }
 
