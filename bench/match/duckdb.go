@@ -30,7 +30,8 @@ type duckdb struct {
 // duckdbPackage is where its script and the list of its packages are, in the module.
 const duckdbPackage = "github.com/carillon-push/carillon/bench/match"
 
-var duckdbDialect = dialect{all: "list_has_all(tags, [%s])", any: "list_has_any(tags, [%s])"}
+// duckdbDialect looks for one tag after the other, as list_has_all and list_has_any take ten times as long.
+var duckdbDialect = dialect{one: "list_contains(tags, %s)"}
 
 func startDuckDB(ctx context.Context, install bool) (_ rival, err error) {
 	node, err := exec.LookPath("node")

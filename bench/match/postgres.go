@@ -29,8 +29,8 @@ type postgres struct {
 	conn    *pgconn.PgConn
 }
 
-// postgresDialect: GIN indexes answer both.
-var postgresDialect = dialect{all: "tags @> '{%s}'", any: "tags && '{%s}'"}
+// postgresDialect: GIN indexes answer them.
+var postgresDialect = dialect{one: "tags @> '{%s}'", all: "tags @> '{%s}'", any: "tags && '{%s}'"}
 
 // postgresSettings: all in memory and on one core, and nothing spent on surviving a crash, since nothing is written once
 // the users are there.

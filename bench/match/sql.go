@@ -11,8 +11,9 @@ import (
 
 // dialect is how a database asks for the tags in an array.
 type dialect struct {
-	// all and any say that the column has all or any of a list, which replaces %s.
-	all, any string
+	// one says that the column has one, which replaces %s, and all and any that it has all or any of a list; they are empty
+	// where the database is slower at that.
+	one, all, any string
 }
 
 // Tags and values are their ranks to the databases: integers, which is the best case for them.
@@ -23,7 +24,7 @@ func (d dialect) where(n predicate.Node) (string, error) {
 	case predicate.All:
 		return "true", nil
 	case predicate.Tag:
-		return d.tags(d.all, n)
+		return d.tags(d.one, n)
 	case predicate.Attr:
 		rank, err := rankOf(n.Value, valuePrefix)
 		return fmt.Sprintf("a%d = %d", n.Slot, rank), err
@@ -43,7 +44,7 @@ func (d dialect) join(by, test string, kids []predicate.Node) (string, error) {
 	var parts []string
 	var ofTags []predicate.Tag
 	for _, k := range kids {
-		if t, ok := k.(predicate.Tag); ok {
+		if t, ok := k.(predicate.Tag); ok && test != "" {
 			ofTags = append(ofTags, t)
 			continue
 		}
