@@ -61,7 +61,7 @@ func manyFigures(o Options, m outcome) []report.Figure {
 			at(50, found), median(m.many.theirs, j, 50, found), at(50, whole), at(99, whole)))
 	}
 	return append(list, report.New("one core's memory bandwidth, as a plain loop that joins two bitmaps has it", "GB/s", m.bandwidth...).
-		Noting("two bitmaps of %s users are read and one is written, in no cache", report.Text(float64(o.Users*o.Shards))))
+		Noting("two bitmaps of %s users are read and one is made, in no cache", report.Text(float64(o.Users*o.Shards))))
 }
 
 // vastFigures are those of a population that is not in memory at once.
