@@ -47,7 +47,7 @@ type Share struct {
 	Samples int
 }
 
-// Default measures for about seven minutes.
+// Default measures for about five minutes on an idle machine.
 func Default() Options {
 	return Options{
 		Users: 1_000_000, Shards: 10, Visits: 10, Samples: 1000, ManySamples: 200, VastSamples: 50, Repeats: 3, Updates: 1 << 18, Uniques: 200_000,

@@ -97,7 +97,8 @@ func draw(p population, samples int, repeat uint64) [][]predicate.Node {
 	return rounds
 }
 
-// compare asks both sides conditions of every form; first numbers the repeats, so that each comparison has conditions of its own. Theirs may be nil.
+// compare asks both sides conditions of every form. The repeats are numbered from first, so that each comparison has conditions
+// of its own. Theirs may be nil.
 func compare(ctx context.Context, p population, samples, repeats int, first uint64, ours, theirs asked) (c comparison, err error) {
 	for i := range repeats {
 		if err := c.repeat(ctx, draw(p, samples, first+uint64(i)), warmRounds(samples), ours, theirs); err != nil {
