@@ -18,6 +18,7 @@ var unreleased = map[string]string{
 	"github.com/mitchellh/colorstring": "what progressbar asks for; it has no releases",
 	"github.com/munnerz/goautoneg":     "what Prometheus asks for; it has no releases",
 	"github.com/sourcegraph/conc":      "what viper asks for",
+	"github.com/jackc/pgservicefile":   "what pgx asks for; it has no releases",
 
 	"google.golang.org/genproto/googleapis/api": "what OpenTelemetry's protocol asks for; it has no releases",
 	"google.golang.org/genproto/googleapis/rpc": "what OpenTelemetry's protocol asks for; it has no releases",

@@ -70,7 +70,7 @@ func parse(args []string, out io.Writer) (r request, err error) {
 	only := flags.String("only", "", "measure only these, separated by commas, and replace their sections: "+strings.Join(names(measurements), ", "))
 	flags.BoolVar(&r.stale, "stale", false, "measure only those whose code is not what it was when they were measured")
 	flags.BoolVar(&r.isShort, "short", false, "measure at sizes that say nothing, to see that it works")
-	flags.BoolVar(&r.isLong, "long", false, "measure longer where that says more: topology, failover, takeover, traffic, growth; and those that take long in any case: tests, chaos")
+	flags.BoolVar(&r.isLong, "long", false, "measure longer where that says more: match, topology, failover, takeover, traffic, growth; and those that take long in any case: tests, chaos")
 	flags.BoolVar(&r.check, "check", false, "measure nothing, and fail when a section is not of the code in the tree, or the page not of its sections")
 	flags.BoolVar(&r.rows, "rows", false, "with -short: fail when the rows differ from those in "+latest+", whatever their numbers, or a goal has no figure")
 	flags.StringVar(&r.dir, "out", "", "the directory of the sections and the page; "+latest+", with -short none")

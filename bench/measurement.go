@@ -44,7 +44,7 @@ const (
 // measurements in the order in which they are made.
 var measurements = []measurement{
 	{"fanout", "Fan-out: what the gateway's sessions cost", sized(fanout.Run, fanout.Default, fanout.Short)},
-	{"match", "Matching: who a condition holds for", sized(match.Run, match.Default, match.Short)},
+	{"match", "Matching: who a condition holds for", lengthy(match.Run, match.Default, match.Short, match.Long)},
 	{"pending", "Pending: what a push to offline users leaves behind", sized(pending.Run, pending.Default, pending.Short)},
 	{"rest", "REST: importing, tagging and pushing", sized(rest.Run, rest.Default, rest.Short)},
 	{"latency", "Latency: from acceptance to the last session", sized(latency.Run, latency.Default, latency.Short)},

@@ -20,13 +20,13 @@ func churn(ctx context.Context, p population, o Options, x *index.Index) (rates,
 	change := make([]index.Update, min(o.Updates, 1<<15))
 	for i := range change {
 		u := r.Uint32N(uint32(p.users))
-		rec := p.record(u)
+		rec := Record(u)
 		rec.Attrs[churnSlot] = p.value(r, churnSlot)
 		change[i] = index.Update{Local: u, Record: rec}
 	}
 	back := make([]index.Update, len(change))
 	for i, c := range change {
-		back[i] = index.Update{Local: c.Local, Record: p.record(c.Local)}
+		back[i] = index.Update{Local: c.Local, Record: Record(c.Local)}
 	}
 	for range o.Repeats {
 		if err := ctx.Err(); err != nil {
@@ -57,7 +57,7 @@ func churn(ctx context.Context, p population, o Options, x *index.Index) (rates,
 
 // ask asks until it is told to stop, at least once, and gives what each answer took in milliseconds.
 func ask(p population, x *index.Index, stop <-chan struct{}) (took []float64) {
-	rounds := draw(p, Options{Samples: 64}, 1<<32)
+	rounds := draw(p, 64, 1<<32)
 	for i := 0; ; i++ {
 		for _, n := range rounds[i%len(rounds)] {
 			start := time.Now()

@@ -2,66 +2,95 @@ package match
 
 import (
 	"fmt"
-	"slices"
-	"time"
 
 	"github.com/carillon-push/carillon/bench/report"
 )
 
-// outcome is everything that a run has measured.
-type outcome struct {
-	ours, theirs     [][]samples // by repeat, then by form
-	build, peerBuild time.Duration
-	heap, peerHeap   uint64    // bytes
-	updates, beside  []float64 // a second; milliseconds
+// title of figures over some users.
+func title(users, shards int) string {
+	of := fmt.Sprintf("matching over %s users", report.Text(float64(users)))
+	if shards > 1 {
+		of += fmt.Sprintf(" in %d shards", shards)
+	}
+	return of
 }
 
-func figures(o Options, m outcome) []report.Figure {
-	of := fmt.Sprintf("matching over %s users", report.Text(float64(o.Users)))
-	total := func(s samples) []float64 {
-		sum := slices.Clone(s.evaluate)
-		for i := range sum {
-			sum[i] += s.encode[i]
-		}
-		return sum
-	}
-	const against = ", against a roaring bitmap a term"
-	// All forms together, the bitmap laid out: what a push costs the matcher.
-	all := func(by [][]samples, p float64) (values []float64) {
-		for _, repeat := range by {
-			var together []float64
-			for _, s := range repeat {
-				together = append(together, total(s)...)
-			}
-			values = append(values, report.Percentile(together, p))
-		}
-		return values
-	}
+// figures of ours, but for those against other systems.
+func figures(o Options, m outcome) (list []report.Figure) {
+	list = append(list, oneFigures(o, m)...)
+	list = append(list, manyFigures(o, m)...)
+	list = append(list, vastFigures(o, m)...)
+	return append(list, indexFigures(o, m)...)
+}
+
+const againstRoaring = ", against a roaring bitmap a term"
+
+// oneFigures are those of one shard, the bitmap laid out: what a push costs the matcher.
+func oneFigures(o Options, m outcome) []report.Figure {
+	of := title(o.Users, 1)
 	list := []report.Figure{
-		report.New(of+": all forms, the bitmap laid out, p99"+against, "ms", all(m.ours, 99)...).Under(all(m.theirs, 99)...).AtMost(5).
-			Noting("p50 %s ms; %d conditions of each of %d forms a repeat", report.Text(report.Median(all(m.ours, 50)...)), o.Samples, len(forms)),
+		report.New(of+": all forms, the bitmap laid out, p99"+againstRoaring, "ms", together(m.one.ours, 99, whole)...).Under(together(m.one.theirs, 99, whole)...).AtMost(5).
+			Noting("p50 %s ms; %d conditions of each of %d forms a repeat", report.Text(report.Median(together(m.one.ours, 50, whole)...)), o.Samples, len(forms)),
 	}
 	for j, f := range forms {
-		column := func(by [][]samples, p float64, pick func(samples) []float64) (values []float64) {
-			for _, repeat := range by {
-				values = append(values, report.Percentile(slices.Clone(pick(repeat[j])), p))
-			}
-			return values
-		}
-		evaluate := func(s samples) []float64 { return s.evaluate }
-		encode := func(s samples) []float64 { return s.encode }
-		median := func(p float64, pick func(samples) []float64) string {
-			return report.Text(report.Median(column(m.ours, p, pick)...))
-		}
-		list = append(list, report.New(of+": "+f.name+", the bitmap laid out, p99"+against, "ms", column(m.ours, 99, total)...).Under(column(m.theirs, 99, total)...).AtMost(5).
-			Noting("finding p50 %s, p99 %s ms; laying out p50 %s, p99 %s ms", median(50, evaluate), median(99, evaluate), median(50, encode), median(99, encode)))
+		at := func(p float64, pick func(samples) []float64) string { return median(m.one.ours, j, p, pick) }
+		list = append(list, report.New(of+": "+f.name+", the bitmap laid out, p99"+againstRoaring, "ms", percentile(m.one.ours, j, 99, whole)...).
+			Under(percentile(m.one.theirs, j, 99, whole)...).AtMost(5).
+			Noting("p50 %s ms; finding alone p50 %s, p99 %s ms", at(50, whole), at(50, found), at(99, found)))
 	}
+	return list
+}
+
+// manyFigures are those of all shards, against the limit.
+func manyFigures(o Options, m outcome) []report.Figure {
+	of := title(o.Users*o.Shards, o.Shards)
+	const against = ", against a plain loop over dense bitmaps"
+	list := []report.Figure{
+		report.New(of+": all forms, finding, p99"+against, "ms", together(m.many.ours, 99, found)...).Under(together(m.many.theirs, 99, found)...).
+			Noting("p50 %s ms; with the bitmaps laid out p50 %s, p99 %s ms; %d conditions of each of %d forms a repeat; one goroutine visits shard after shard; garbage is collected beside it%s",
+				report.Text(report.Median(together(m.many.ours, 50, found)...)), report.Text(report.Median(together(m.many.ours, 50, whole)...)),
+				report.Text(report.Median(together(m.many.ours, 99, whole)...)), o.ManySamples, len(forms), m.left()),
+	}
+	for j, f := range forms {
+		at := func(p float64, pick func(samples) []float64) string { return median(m.many.ours, j, p, pick) }
+		fig := report.New(of+": "+f.name+", finding, p99"+against, "ms", percentile(m.many.ours, j, 99, found)...).Under(percentile(m.many.theirs, j, 99, found)...)
+		if f.goal > 0 {
+			fig = fig.AtMost(f.goal)
+		}
+		list = append(list, fig.Noting("p50 %s ms, of the loop %s ms; with the bitmaps laid out p50 %s, p99 %s ms",
+			at(50, found), median(m.many.theirs, j, 50, found), at(50, whole), at(99, whole)))
+	}
+	return append(list, report.New("one core's memory bandwidth, as a plain loop that joins two bitmaps has it", "GB/s", m.bandwidth...).
+		Noting("two bitmaps of %s users are read and one is made, in no cache", report.Text(float64(o.Users*o.Shards))))
+}
+
+// vastFigures are those of a population that is not in memory at once.
+func vastFigures(o Options, m outcome) (list []report.Figure) {
+	of := fmt.Sprintf("%s users as %d visits of each of %d shards", report.Text(float64(o.Users*o.Shards*o.Visits)), o.Visits, o.Shards)
+	for j, f := range forms {
+		at := func(p float64, pick func(samples) []float64) string { return median(m.vast.ours, j, p, pick) }
+		list = append(list, report.New("matching over "+of+": "+f.name+", finding, p99", "ms", percentile(m.vast.ours, j, 99, found)...).
+			Noting("p50 %s ms; with the bitmaps laid out p50 %s, p99 %s ms; %d conditions a repeat", at(50, found), at(50, whole), at(99, whole), o.VastSamples))
+	}
+	return list
+}
+
+// indexFigures are what the index takes to be there.
+func indexFigures(o Options, m outcome) []report.Figure {
 	users := float64(o.Users)
-	return append(list,
-		report.New("index memory a user, with what undoes and finds its terms"+against, "bytes", float64(m.heap)/users).Under(float64(m.peerHeap)/users).
+	of := report.Text(users) + " users"
+	return []report.Figure{
+		report.New("index memory a user, with what undoes and finds its terms"+againstRoaring, "bytes", float64(m.heap)/users).Under(float64(m.peerHeap) / users).
 			Noting("the peer keeps no record of a user's own terms, and so cannot change them"),
+		report.New(fmt.Sprintf("index memory a user, of %s users in %d shards", report.Text(users*float64(o.Shards)), o.Shards), "bytes", float64(m.manyHeap)/users/float64(o.Shards)).
+			AtMost(100).Noting("the live heap, all in"),
+		report.New("index memory of a value that one user has", "bytes", m.unique).
+			Noting("%s values of about %d bytes each, less what as many users take who share a value", report.Text(float64(o.Uniques)), len(uniquePrefix)+5),
 		report.New("index updates while one reader matches without a pause", "updates/s", m.updates...).AtLeast(500_000).
 			Noting("the reader's p99 meanwhile %s ms", report.Text(report.Median(m.beside...))),
-		report.New("building the index"+against, "users/s", users/m.build.Seconds()).Over(users/m.peerBuild.Seconds()),
-	)
+		report.New("building the index"+againstRoaring, "users/s", users/m.build.Seconds()).Over(users / m.peerBuild.Seconds()),
+		report.New("writing the snapshot of a shard of "+of+", in memory", "s", m.file.write...).
+			Noting("%s MB, %s bytes a user", report.Text(float64(m.file.bytes)/1e6), report.Text(float64(m.file.bytes)/users)),
+		report.New("loading the snapshot of a shard of "+of+", in memory", "s", m.file.load...).AtMost(0.5),
+	}
 }

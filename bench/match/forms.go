@@ -11,30 +11,35 @@ import (
 // form is a kind of condition.
 type form struct {
 	name string
+	// goal of the 99th percentile over the large population, in milliseconds; 0 for none.
+	goal float64
 	draw func(population, *rand.Rand) predicate.Node
 }
 
 // forms are those of the REST contract, and one that is nested deeper. Tags and values are drawn by how many users have
 // them, so that the ones that cost most are asked for most.
 var forms = []form{
-	{"one tag", func(p population, r *rand.Rand) predicate.Node { return predicate.Tag{Name: p.tag(r)} }},
-	{"TagsAnd of 2", func(p population, r *rand.Rand) predicate.Node { return predicate.And{Kids: p.tagsOfOne(r, 2)} }},
-	{"TagsOr of 10", func(p population, r *rand.Rand) predicate.Node { return predicate.Or{Kids: p.tags(r, 10)} }},
-	{"TagsOr of 10 and TagsAnd of 2", func(p population, r *rand.Rand) predicate.Node {
+	{"one tag", 0, func(p population, r *rand.Rand) predicate.Node { return predicate.Tag{Name: p.tag(r)} }},
+	{"TagsAnd of 2", 2, func(p population, r *rand.Rand) predicate.Node { return predicate.And{Kids: p.tagsOfOne(r, 2)} }},
+	{"TagsOr of 10", 5, func(p population, r *rand.Rand) predicate.Node { return predicate.Or{Kids: p.tags(r, 10)} }},
+	{"TagsOr of 10 and TagsAnd of 2", 5, func(p population, r *rand.Rand) predicate.Node {
 		return predicate.And{Kids: append(p.tagsOfOne(r, 2), predicate.Or{Kids: p.tags(r, 10)})}
 	}},
-	{"AttrsAnd of 2", func(p population, r *rand.Rand) predicate.Node { return predicate.And{Kids: p.attrsOfOne(r, 2)} }},
-	{"AttrsOr of 10", func(p population, r *rand.Rand) predicate.Node {
+	{"AttrsAnd of 2", 2, func(p population, r *rand.Rand) predicate.Node { return predicate.And{Kids: p.attrsOfOne(r, 2)} }},
+	{"AttrsOr of 10", 5, func(p population, r *rand.Rand) predicate.Node {
 		return predicate.Or{Kids: p.attrsOfOne(r, push.AttrSlots)}
 	}},
-	{"nested, with NOT", func(p population, r *rand.Rand) predicate.Node {
+	{"nested, with NOT", 5, func(p population, r *rand.Rand) predicate.Node {
 		t := p.tags(r, 4)
 		return predicate.Or{Kids: []predicate.Node{
 			predicate.And{Kids: []predicate.Node{predicate.Or{Kids: t[:2]}, predicate.Not{Kid: t[2]}, predicate.Or{Kids: p.attrsOfOne(r, 3)}}},
 			predicate.And{Kids: append(p.attrsOfOne(r, 1), t[3])},
 		}}
 	}},
-	{"everyone", func(population, *rand.Rand) predicate.Node { return predicate.All{} }},
+	{"NOT of a tag", 5, func(p population, r *rand.Rand) predicate.Node {
+		return predicate.Not{Kid: predicate.Tag{Name: p.tag(r)}}
+	}},
+	{"everyone", 0, func(population, *rand.Rand) predicate.Node { return predicate.All{} }},
 }
 
 // tags draws n different ones.

@@ -1,176 +1,181 @@
-// Package match measures how long it takes to find who of a population a condition holds for, against the obvious way: a
-// roaring bitmap for each tag and each attribute value.
+// Package match measures how long it takes to find who of a population a condition holds for: over one shard, ten and a
+// hundred; against the obvious way, a roaring bitmap for each tag and each attribute value; against databases, each of which
+// is given the same users and asked the same conditions in the same run; and against the physical limit, a plain loop over
+// dense bitmaps. Whatever counts users is compared.
 package match
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
+	"slices"
 	"time"
 
-	"github.com/RoaringBitmap/roaring/v2"
-
 	"github.com/carillon-push/carillon/bench/report"
-	"github.com/carillon-push/carillon/matcher/index"
-	"github.com/carillon-push/carillon/pkg/predicate"
 	"github.com/carillon-push/carillon/pkg/push"
-	"github.com/carillon-push/carillon/pkg/wire"
 )
 
 // Options of a run. Use Default and change what differs.
 type Options struct {
 	// Users of one shard, with about ten tags and ten attribute values each.
 	Users int
-	// Samples are the conditions of each form that are drawn in a repeat.
-	Samples int
+	// Shards of the large population, each of other users.
+	Shards int
+	// Visits of every shard make a population that is as many times larger without being in memory.
+	Visits int
+	// Samples are the conditions of each form that are drawn in a repeat for one shard, ManySamples for all shards, and
+	// VastSamples for their visits.
+	Samples, ManySamples, VastSamples int
 	// Repeats, each with other conditions.
 	Repeats int
 	// Updates that are applied in a repeat while a reader matches.
 	Updates int
+	// Uniques are the values that one user each has, to see what such a value takes.
+	Uniques int
+
+	PostgreSQL, Redis, DuckDB Share
+	// Install says that a database which is not there is to be installed where that is possible; else it is left out.
+	Install bool
 }
 
-// Default measures a million users in about a minute.
+// Share is what a database gets to do.
+type Share struct {
+	// Shards of users that it is given; 0 leaves it out.
+	Shards int
+	// Samples are the conditions of each form that it is asked in a repeat.
+	Samples int
+}
+
+// Default measures for about five minutes on an idle machine.
 func Default() Options {
-	return Options{Users: 1_000_000, Samples: 1000, Repeats: 3, Updates: 1 << 18}
+	return Options{
+		Users: 1_000_000, Shards: 10, Visits: 10, Samples: 1000, ManySamples: 200, VastSamples: 50, Repeats: 3, Updates: 1 << 18, Uniques: 200_000,
+		PostgreSQL: Share{1, 20}, Redis: Share{10, 20}, DuckDB: Share{1, 10}, Install: true,
+	}
 }
 
-// Short is a run for tests; what it measures means nothing.
-func Short() Options { return Options{Users: 20_000, Samples: 20, Repeats: 2, Updates: 256} }
+// Long gives all users to every database.
+func Long() Options {
+	o := Default()
+	o.PostgreSQL.Shards, o.Redis.Shards, o.DuckDB.Shards = o.Shards, o.Shards, o.Shards
+	o.DuckDB.Samples = 5
+	return o
+}
+
+// Short is a run for tests; what it measures means nothing. It asks those databases that are there.
+func Short() Options {
+	return Options{
+		Users: 20_000, Shards: 2, Visits: 2, Samples: 20, ManySamples: 10, VastSamples: 5, Repeats: 2, Updates: 256, Uniques: 5000,
+		PostgreSQL: Share{1, 3}, Redis: Share{2, 3}, DuckDB: Share{1, 2},
+	}
+}
+
+// maxShards keeps a run's memory within 12 GiB.
+const maxShards = 16
 
 // Validate says what cannot work.
 func (o Options) Validate() error {
-	if o.Users < 1 || o.Users > int(push.DefaultSharding.Width()) {
-		return fmt.Errorf("there are %d users; a shard has from 1 to %d", o.Users, push.DefaultSharding.Width())
+	if o.Users < 8 || o.Users%8 > 0 || o.Users > int(push.DefaultSharding.Width()) {
+		return fmt.Errorf("there are %d users; a shard has from 8 to %d, and a multiple of 8, so that it ends where a byte of a bitmap does", o.Users, push.DefaultSharding.Width())
 	}
-	if o.Samples < 1 || o.Repeats < 1 || o.Updates < 1 {
-		return errors.New("samples, repeats and updates must be at least 1")
+	if o.Shards < 1 || o.Shards > maxShards || o.Visits < 1 {
+		return fmt.Errorf("there are %d shards and %d visits of each; there must be from 1 to %d shards, and a visit", o.Shards, o.Visits, maxShards)
+	}
+	if min(o.Samples, o.ManySamples, o.VastSamples, o.Repeats, o.Updates, o.Uniques) < 1 {
+		return errors.New("samples, repeats, updates and unique values must be at least 1")
+	}
+	for _, s := range []Share{o.PostgreSQL, o.Redis, o.DuckDB} {
+		if s.Shards < 0 || s.Shards > o.Shards || s.Shards > 0 && s.Samples < 1 {
+			return fmt.Errorf("a database gets %d samples of %d shards; there are %d shards, and of samples there must be one", s.Samples, s.Shards, o.Shards)
+		}
 	}
 	return nil
 }
 
-// batch is how many updates go together, as the matcher has it.
-const batch = 64
-
-// Run builds the index and changes it while it is asked, builds the peer, and then asks both of them conditions of every
-// form, in turns, so that whatever else the machine does hits both alike. Every answer is compared.
-func Run(ctx context.Context, o Options) ([]report.Figure, error) {
-	if err := o.Validate(); err != nil {
-		return nil, fmt.Errorf("measure matching: %w", err)
-	}
-	p := population{users: o.Users}
-	var m outcome
-	var err error
-	x := index.New()
-	if m.heap, m.build, err = fill(ctx, p, x.ApplyBatch); err != nil {
-		return nil, err
-	}
-	if m.updates, m.beside, err = churn(ctx, p, o, x); err != nil {
-		return nil, err
-	}
-	naive := newPeer()
-	if m.peerHeap, m.peerBuild, err = fill(ctx, p, naive.apply); err != nil {
-		return nil, err
-	}
-	for i := range o.Repeats {
-		if err := m.sample(ctx, draw(p, o, uint64(i)), x.Eval, naive.eval); err != nil {
-			return nil, fmt.Errorf("measure matching: %w", err)
-		}
-	}
-	return figures(o, m), nil
+// outcome is everything that a run has measured.
+type outcome struct {
+	one, many, vast  comparison // over one shard, over all, and over all visited several times
+	build, peerBuild time.Duration
+	heap, peerHeap   int64     // bytes
+	manyHeap         int64     // bytes, of all shards
+	updates, beside  []float64 // a second; milliseconds
+	file             file
+	unique           float64   // bytes
+	bandwidth        []float64 // GB/s
+	rivals           []rivalry
 }
 
-// fill gives every user's record to apply, and returns what that took of memory, in bytes, and of time in apply.
-func fill(ctx context.Context, p population, apply func([]index.Update)) (heap uint64, took time.Duration, err error) {
-	before := allocated()
-	updates := make([]index.Update, 0, batch)
-	for u := range p.users {
-		updates = append(updates, index.Update{Local: uint32(u), Record: p.record(uint32(u))})
-		if len(updates) < batch && u < p.users-1 {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return 0, 0, err
-		}
-		start := time.Now()
-		apply(updates)
-		took += time.Since(start)
-		updates = updates[:0]
+// Run builds the index of one shard and changes it while it is asked, and asks it and roaring bitmaps in turns, so that
+// whatever else the machine does hits both alike. Then it builds the other shards and asks all of them, and in turns with
+// them one database after the other.
+func Run(ctx context.Context, o Options) ([]report.Figure, error) {
+	m, err := measure(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("measure matching: %w", err)
 	}
-	return allocated() - before, took, nil
+	return slices.Concat(figures(o, m), rivalFigures(o, m)), nil
+}
+
+func measure(ctx context.Context, o Options) (m outcome, err error) {
+	if err := o.Validate(); err != nil {
+		return m, err
+	}
+	alphabet() // makes all names, which are nobody's memory
+	before := allocated()
+	x := make(shards, 1, o.Shards)
+	if x[0], m.build, err = fill(ctx, o, 0); err != nil {
+		return m, err
+	}
+	m.heap = allocated() - before
+	p := population{users: o.Users}
+	if m.updates, m.beside, err = churn(ctx, p, o, x[0]); err != nil {
+		return m, err
+	}
+	if err := m.againstRoaring(ctx, o, x); err != nil {
+		return m, err
+	}
+	if m.file, err = snapshot(ctx, o, x[0]); err != nil {
+		return m, err
+	}
+	m.unique = uniqueBytes(o)
+	if x, err = fillRest(ctx, o, x); err != nil {
+		return m, err
+	}
+	m.manyHeap = allocated() - before
+
+	p.users *= o.Shards
+	limit := newDense(p.users)
+	m.bandwidth = limit.bandwidth(o.Repeats)
+	if m.many, err = compare(ctx, p, o.ManySamples, o.Repeats, 1<<8, x, limit); err != nil {
+		return m, err
+	}
+	limit = nil
+	if m.vast, err = compare(ctx, p, o.VastSamples, o.Repeats, 1<<16, visited{x, o.Visits}, nil); err != nil {
+		return m, err
+	}
+	m.rivals, err = againstRivals(ctx, o, x)
+	return m, err
+}
+
+// againstRoaring compares one shard with a roaring bitmap a term.
+func (m *outcome) againstRoaring(ctx context.Context, o Options, x shards) (err error) {
+	before := allocated()
+	terms := newRoaring()
+	if m.peerBuild, err = apply(ctx, o, 0, terms.apply); err != nil {
+		return err
+	}
+	m.peerHeap = allocated() - before
+	m.one, err = compare(ctx, population{users: o.Users}, o.Samples, o.Repeats, 0, x, terms)
+	return err
 }
 
 // allocated is the live heap in bytes.
-func allocated() uint64 {
+func allocated() int64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
-}
-
-// samples of one form in one repeat.
-type samples struct {
-	evaluate, encode []float64 // milliseconds, in the order of the conditions
-}
-
-// take times one answer, and gives how many users it holds.
-func (s *samples) take(eval func(predicate.Node) *roaring.Bitmap, n predicate.Node) (uint64, error) {
-	start := time.Now()
-	users := eval(n)
-	evaluated := time.Since(start)
-	_, err := wire.EncodeBitmap(users)
-	s.evaluate = append(s.evaluate, milliseconds(evaluated))
-	s.encode = append(s.encode, milliseconds(time.Since(start)-evaluated))
-	return users.GetCardinality(), err
+	return int64(m.HeapAlloc)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-// draw gives the conditions of one repeat: those of each form, in as many rounds as there are samples, and some rounds
-// before them to warm up.
-func draw(p population, o Options, repeat uint64) [][]predicate.Node {
-	r := rand.New(rand.NewPCG(2, repeat))
-	rounds := make([][]predicate.Node, warmRounds+o.Samples)
-	for i := range rounds {
-		for _, f := range forms {
-			rounds[i] = append(rounds[i], f.draw(p, r))
-		}
-	}
-	return rounds
-}
-
-// warmRounds are not counted.
-const warmRounds = 20
-
-// sample asks both sides, who take turns in being first.
-func (m *outcome) sample(ctx context.Context, rounds [][]predicate.Node, ours, theirs func(predicate.Node) *roaring.Bitmap) error {
-	a, b := make([]samples, len(forms)), make([]samples, len(forms))
-	for i, round := range rounds {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if i == warmRounds {
-			a, b = make([]samples, len(forms)), make([]samples, len(forms))
-		}
-		for j, n := range round {
-			first, second := func() (uint64, error) { return a[j].take(ours, n) }, func() (uint64, error) { return b[j].take(theirs, n) }
-			if i%2 > 0 {
-				first, second = second, first
-			}
-			k, err := first()
-			if err != nil {
-				return err
-			}
-			l, err := second()
-			if err != nil {
-				return err
-			}
-			if k != l {
-				return fmt.Errorf("the index and its peer find %d and %d users for %s", k, l, predicate.String(n))
-			}
-		}
-	}
-	m.ours, m.theirs = append(m.ours, a), append(m.theirs, b)
-	return nil
-}

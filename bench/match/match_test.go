@@ -3,9 +3,14 @@ package match
 import (
 	"context"
 	"errors"
+	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/carillon-push/carillon/bench/report"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -16,23 +21,42 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := len(forms) + 4; len(list) != want {
-		t.Errorf("%d figures, want %d", len(list), want)
-	}
+	var names []string
 	for _, f := range list {
-		if f.Value <= 0 {
+		if math.IsNaN(f.Value) || math.IsInf(f.Value, 0) || len(f.Values) == 0 {
 			t.Errorf("nothing was measured: %v", f)
+		}
+		if slices.Contains(names, f.Name) {
+			t.Errorf("two figures are called %q", f.Name)
+		}
+		names = append(names, f.Name)
+	}
+	// A database has a figure for each form, or it is told why it has none.
+	for _, r := range rivals {
+		n := 0
+		for _, f := range list {
+			if strings.HasSuffix(f.Name, "against "+r.how) {
+				n++
+			}
+		}
+		untold := !slices.ContainsFunc(list, func(f report.Figure) bool { return strings.Contains(f.Note, "without "+r.name+": ") })
+		if n != len(forms) && (n > 0 || untold) {
+			t.Errorf("%d figures against %s, untold %v", n, r.name, untold)
 		}
 	}
 }
 
 func TestOptions(t *testing.T) {
 	t.Parallel()
-	if err := Default().Validate(); err != nil {
-		t.Errorf("the default: %v", err)
+	for _, o := range []Options{Default(), Long(), Short()} {
+		if err := o.Validate(); err != nil {
+			t.Errorf("%+v: %v", o, err)
+		}
 	}
 	for _, change := range []func(*Options){
 		func(o *Options) { o.Users = 0 }, func(o *Options) { o.Users = 1 << 21 }, func(o *Options) { o.Samples = 0 },
+		func(o *Options) { o.Users = 1001 }, func(o *Options) { o.Shards = 0 }, func(o *Options) { o.Shards = maxShards + 1 }, func(o *Options) { o.Visits = 0 },
+		func(o *Options) { o.VastSamples = 0 }, func(o *Options) { o.Uniques = 0 }, func(o *Options) { o.Redis.Shards = 3 }, func(o *Options) { o.DuckDB.Samples = 0 },
 	} {
 		o := Short()
 		change(&o)
@@ -48,29 +72,5 @@ func TestCancelled(t *testing.T) {
 	cancel()
 	if _, err := Run(ctx, Short()); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the context's end: %v", err)
-	}
-}
-
-// TestPopulation: the numbers of users that the forms are drawn by.
-func TestPopulation(t *testing.T) {
-	t.Parallel()
-	p := population{users: 5000}
-	first, tagged, values := 0, 0, map[string]int{}
-	for u := range uint32(p.users) {
-		rec := p.record(u)
-		tagged += len(rec.Tags)
-		if rec.HasTag("tag-0") {
-			first++
-		}
-		values[rec.Attrs[0]]++
-	}
-	if mean := tagged / p.users; mean < 8 || mean > 12 {
-		t.Errorf("%d tags a user", mean)
-	}
-	if share := first * 100 / p.users; share < 20 || share > 70 {
-		t.Errorf("%d %% have the most frequent tag", share)
-	}
-	if len(values) != cardinalities[0] {
-		t.Errorf("values of the first attribute: %v", values)
 	}
 }

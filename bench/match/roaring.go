@@ -1,22 +1,27 @@
 package match
 
 import (
+	"context"
+	"strings"
+	"time"
+
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/carillon-push/carillon/matcher/index"
 	"github.com/carillon-push/carillon/pkg/predicate"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
 )
 
-// peer is the obvious index: a roaring bitmap for each term, and roaring's own operations.
-type peer struct {
+// terms is the obvious index: a roaring bitmap for each term, and roaring's own operations.
+type terms struct {
 	all    *roaring.Bitmap
 	tags   map[string]*roaring.Bitmap
 	values [push.AttrSlots]map[string]*roaring.Bitmap
 }
 
-func newPeer() *peer {
-	p := &peer{all: roaring.New(), tags: map[string]*roaring.Bitmap{}}
+func newRoaring() *terms {
+	p := &terms{all: roaring.New(), tags: map[string]*roaring.Bitmap{}}
 	for slot := range p.values {
 		p.values[slot] = map[string]*roaring.Bitmap{}
 	}
@@ -24,12 +29,12 @@ func newPeer() *peer {
 }
 
 // apply adds users; it cannot change them.
-func (p *peer) apply(updates []index.Update) {
+func (p *terms) apply(updates []index.Update) {
 	put := func(terms map[string]*roaring.Bitmap, name string, user uint32) {
 		b := terms[name]
 		if b == nil {
 			b = roaring.New()
-			terms[name] = b
+			terms[strings.Clone(name)] = b // the name is a part of what it takes
 		}
 		b.Add(user)
 	}
@@ -44,8 +49,18 @@ func (p *peer) apply(updates []index.Update) {
 	}
 }
 
-// eval gives a bitmap that must not be changed: it may be the peer's own.
-func (p *peer) eval(n predicate.Node) *roaring.Bitmap {
+func (p *terms) ask(_ context.Context, n predicate.Node) (a answer, err error) {
+	start := time.Now()
+	users := p.eval(n)
+	a.found = time.Since(start)
+	_, err = wire.EncodeBitmap(users)
+	a.whole = time.Since(start)
+	a.users = users.GetCardinality()
+	return a, err
+}
+
+// eval gives a bitmap that must not be changed: it may be their own.
+func (p *terms) eval(n predicate.Node) *roaring.Bitmap {
 	var found *roaring.Bitmap
 	switch n := n.(type) {
 	case predicate.All:
@@ -67,7 +82,7 @@ func (p *peer) eval(n predicate.Node) *roaring.Bitmap {
 	return found
 }
 
-func (p *peer) evals(kids []predicate.Node) []*roaring.Bitmap {
+func (p *terms) evals(kids []predicate.Node) []*roaring.Bitmap {
 	all := make([]*roaring.Bitmap, len(kids))
 	for i, k := range kids {
 		all[i] = p.eval(k)
