@@ -72,12 +72,15 @@ func ask(ctx context.Context, b *broker.Broker, o Options, into *outcome) error 
 	}
 	subject := wire.InboxSubject(service.App, shard)
 	request := func(ctx context.Context, user uint32) (waiting int, err error) {
-		data, err := b.Request(ctx, subject, wire.EncodeInboxRequest(wire.InboxRequest{Local: user, Audiences: last}))
+		data, err := b.Request(ctx, subject, wire.EncodeInboxRequest(wire.InboxRequest{Locals: []uint32{user}, Audiences: last}))
 		if err != nil {
 			return 0, err
 		}
-		seqs, err := wire.DecodeInbox(data)
-		return len(seqs), err
+		all, err := wire.DecodeInboxes(data)
+		if err != nil {
+			return 0, err
+		}
+		return len(all[0]), nil
 	}
 	begin, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
