@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// asksTogether is how many requests for inboxes of a shard are under way before logins gather for one.
-	asksTogether = 4
+	// asksTogether is how many requests for inboxes of a shard are under way before logins gather for one: as many as the
+	// shard has workers, by default.
+	asksTogether = 2
 	// asksWait bounds how long a login waits for others: the requests under way may have a worker that hangs.
 	asksWait = 10 * time.Millisecond
 )
