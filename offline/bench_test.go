@@ -144,6 +144,7 @@ func BenchmarkRecovery(b *testing.B) {
 	live := livePushes(b, pushes)
 	changes, _ := live.pending.changes(true)
 	for _, c := range changes {
+		live.pending.reads(&c)
 		data, err := wire.EncodePending(c.Pending)
 		if err != nil {
 			b.Fatal(err)
