@@ -28,7 +28,9 @@ type asks struct {
 	next  *group // of those who gather; nil when nobody does
 }
 
-func newAsks(request func(context.Context, wire.InboxRequest) ([]byte, error)) *asks { return &asks{request: request} }
+func newAsks(request func(context.Context, wire.InboxRequest) ([]byte, error)) *asks {
+	return &asks{request: request}
+}
 
 // question of one login: what waits for a user, when the logs are folded up to there.
 type question struct {

@@ -113,6 +113,9 @@ func (i *inbox) answer(r *broker.Request, q wire.InboxRequest) {
 	a := answers.Get().(*answer)
 	defer answers.Put(a) // the broker has copied it by then
 	logins, pushes := a.lay(i.s.pending, q.Locals, time.Now().Unix())
+	if q.Alone {
+		a.data = wire.EncodeInboxAlone(a.seqs)
+	}
 	if err := r.Respond(a.data); err != nil {
 		i.s.log.Warn("answer logins", "err", err)
 		return

@@ -23,6 +23,7 @@ type pending struct {
 	live   []*entry // by seq, ascending
 	rows   []*entry // those that are in no sheet, by seq, ascending
 	sheets []*sheet
+	long   int // rows that are long, or more: those that go, or become so, count when they are counted anew
 	most   int // rows that a sheet begins with
 	spare  int // bytes of a sheet that are not worth making it anew
 	// early are receipts of pushes whose audience has not come yet: gateways hear of an audience as soon as we do.
@@ -116,23 +117,26 @@ func (p *pending) insert(e *entry) {
 
 // aside puts an entry among the rows.
 func (p *pending) aside(e *entry) {
+	if e.long() {
+		p.long++
+	}
 	i, _ := find(p.rows, e.seq)
 	p.rows = slices.Insert(p.rows, i, e)
 }
 
 // lift takes an entry out of its sheet; users are whom it waits for then.
 func (p *pending) lift(e *entry, users *roaring.Bitmap) {
-	if e.sheet != nil {
+	if e.users = users; e.sheet != nil {
 		e.sheet.leave(e.row)
 		e.sheet = nil
 		p.aside(e)
 	}
-	e.users = users
 }
 
-// pack makes sheets of rows, of those with the lowest sequences first.
+// pack makes one sheet of long rows, of those with the lowest sequences, when there are enough. A login waits no longer
+// than for that one: some milliseconds.
 func (p *pending) pack() {
-	if len(p.rows) < p.most {
+	if p.long < p.most {
 		return
 	}
 	var long []*entry
@@ -141,13 +145,12 @@ func (p *pending) pack() {
 			long = append(long, e)
 		}
 	}
-	packed := long[:len(long)/p.most*p.most]
-	for some := range slices.Chunk(packed, p.most) {
-		p.sheets = append(p.sheets, newSheet(some))
+	if p.long = len(long); p.long < p.most { // some have gone
+		return
 	}
-	if len(packed) > 0 {
-		p.rows = slices.DeleteFunc(p.rows, func(e *entry) bool { return e.sheet != nil })
-	}
+	p.long -= p.most
+	p.sheets = append(p.sheets, newSheet(long[:p.most]))
+	p.rows = slices.DeleteFunc(p.rows, func(e *entry) bool { return e.sheet != nil })
 }
 
 // restore takes an entry from the bucket, at its revision. When another worker writes meanwhile, the same entry comes
@@ -304,7 +307,8 @@ func (p *pending) expired(now int64) int {
 	return len(p.live)
 }
 
-// tidy takes one sheet apart that has become wasteful, a row at a time: a login waits for no more than one.
+// tidy takes one sheet apart that has become wasteful, a row at a time: a login waits for no more than one. Then it makes
+// one of what has become long meanwhile.
 func (p *pending) tidy() {
 	p.mu.Lock()
 	i := slices.IndexFunc(p.sheets, func(s *sheet) bool { return s.wasteful(p.spare) })
@@ -323,6 +327,8 @@ func (p *pending) tidy() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sheets = slices.DeleteFunc(p.sheets, func(s *sheet) bool { return s.there == 0 })
+	p.long = len(p.rows)
+	p.pack()
 }
 
 // change is an entry as it is to stand in the bucket.

@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -178,6 +179,20 @@ func TestAllWorkersAreAsked(t *testing.T) {
 	}
 	if all, err := wire.DecodeInboxes(answer); err != nil || len(all) != 1 || len(all[0]) != 1 {
 		t.Errorf("inboxes %v, %v, want one push", all, err)
+	}
+}
+
+// A gateway of the version before asks for one user, in its own layout.
+func TestAnEarlierGatewayIsAnswered(t *testing.T) {
+	t.Parallel()
+	h := newBench(t, 4, 0)
+	a := h.audience(0, 5, hour(), 1)
+	h.run(h.b, tick)
+	h.ask(0, wire.InboxRequest{Locals: []uint32{1}, Audiences: a})
+	request := wire.EncodeInboxRequest(wire.InboxRequest{Locals: []uint32{1}, Audiences: a, Alone: true})
+	answer, err := h.b.Request(t.Context(), wire.InboxSubject(app, 0), request)
+	if want := wire.EncodeInboxAlone([]push.Seq{5}); err != nil || !bytes.Equal(answer, want) {
+		t.Errorf("the answer is %x, %v; want %x", answer, err, want)
 	}
 }
 

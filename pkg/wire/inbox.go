@@ -7,7 +7,11 @@ import (
 	"github.com/carillon-push/carillon/pkg/push"
 )
 
-const inboxVersion = 2
+const (
+	inboxVersion = 2
+	// inboxAlone is the version of a request for one user, which gateways of the version before send.
+	inboxAlone = 1
+)
 
 // MaxInboxUsers is how many users one request may ask for.
 const MaxInboxUsers = 256
@@ -21,10 +25,18 @@ type InboxRequest struct {
 	// process has already dispatched live, and what it has itself published.
 	Audiences uint64
 	Receipts  uint64
+	// Alone is whether the request is of version 1, for one user: its answer is EncodeInboxAlone's.
+	Alone bool
 }
 
-// EncodeInboxRequest lays a request out: version 2 | audiences | receipts | number of users | their places, as uvarints.
+// EncodeInboxRequest lays a request out: version 2 | audiences | receipts | number of users | their places, as uvarints. One
+// that is alone is: version 1 | place | audiences | receipts.
 func EncodeInboxRequest(q InboxRequest) []byte {
+	if q.Alone {
+		b := binary.AppendUvarint([]byte{inboxAlone}, uint64(q.Locals[0]))
+		b = binary.AppendUvarint(b, q.Audiences)
+		return binary.AppendUvarint(b, q.Receipts)
+	}
 	b := make([]byte, 0, 1+3*binary.MaxVarintLen64+len(q.Locals)*binary.MaxVarintLen32)
 	b = binary.AppendUvarint(append(b, inboxVersion), q.Audiences)
 	b = binary.AppendUvarint(b, q.Receipts)
@@ -38,21 +50,32 @@ func EncodeInboxRequest(q InboxRequest) []byte {
 // DecodeInboxRequest reads what EncodeInboxRequest wrote.
 func DecodeInboxRequest(b []byte) (InboxRequest, error) {
 	r := reader{b: b}
-	r.version(inboxVersion)
-	q := InboxRequest{Audiences: r.uvarint("audiences"), Receipts: r.uvarint("receipts")}
-	n := r.count("users", MaxInboxUsers)
-	q.Locals = make([]uint32, n)
-	for i := range n {
-		local := r.uvarint("local")
-		if local > 1<<32-1 {
-			r.fail("local")
+	var q InboxRequest
+	if q.Alone = len(b) > 0 && b[0] == inboxAlone; q.Alone {
+		r.b = b[1:]
+		q.Locals = []uint32{r.local()}
+		q.Audiences, q.Receipts = r.uvarint("audiences"), r.uvarint("receipts")
+	} else {
+		r.version(inboxVersion)
+		q.Audiences, q.Receipts = r.uvarint("audiences"), r.uvarint("receipts")
+		q.Locals = make([]uint32, r.count("users", MaxInboxUsers))
+		for i := range q.Locals {
+			q.Locals[i] = r.local()
 		}
-		q.Locals[i] = uint32(local)
 	}
 	if err := r.end(); err != nil {
 		return InboxRequest{}, fmt.Errorf("inbox request: %w", err)
 	}
 	return q, nil
+}
+
+// local takes a user's place.
+func (r *reader) local() uint32 {
+	local := r.uvarint("local")
+	if local > 1<<32-1 {
+		r.fail("local")
+	}
+	return uint32(local)
 }
 
 // maxInbox bounds what waits for a user: more pushes than a shard can have live within the longest lifetime.
@@ -69,6 +92,13 @@ func AppendInbox(b []byte, seqs []push.Seq) []byte {
 		b = append(b, inboxVersion, 0, 0)
 	}
 	binary.LittleEndian.PutUint16(b[1:], binary.LittleEndian.Uint16(b[1:])+1)
+	return appendInbox(b, seqs)
+}
+
+// EncodeInboxAlone lays out the answer to a request that is alone: version 1 | number | the first, then differences.
+func EncodeInboxAlone(seqs []push.Seq) []byte { return appendInbox([]byte{inboxAlone}, seqs) }
+
+func appendInbox(b []byte, seqs []push.Seq) []byte {
 	b = binary.AppendUvarint(b, uint64(len(seqs)))
 	var last push.Seq
 	for _, s := range seqs {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -135,6 +136,7 @@ func layouts() []layout {
 		{name: "outcome", sample: must(EncodeOutcome(sampleOutcome())), recode: recodeOutcome, versioned: true},
 		{name: "outcome-none", sample: must(EncodeOutcome(Outcome{})), recode: recodeOutcome, versioned: true},
 		{name: "inbox-request", sample: EncodeInboxRequest(InboxRequest{Locals: []uint32{width - 1, 0, 300}, Audiences: 300, Receipts: 7}), recode: recodeInboxRequest, versioned: true},
+		{name: "inbox-request-alone", sample: EncodeInboxRequest(InboxRequest{Locals: []uint32{width - 1}, Audiences: 300, Receipts: 7, Alone: true}), recode: recodeInboxRequest, versioned: true},
 		{name: "inbox", sample: encodeInboxes([][]push.Seq{{41, 42, 1 << 40}, nil, {300}}), recode: recodeInbox, versioned: true},
 		{name: "inbox-empty", sample: AppendInbox(nil, nil), recode: recodeInbox, versioned: true},
 		{name: "status-request", sample: EncodeJSON(StatusRequest{Ordinals: []push.Ordinal{1, 1 << 40}}), recode: recodeJSON[StatusRequest]},
@@ -226,6 +228,7 @@ func TestLayoutsRefuseOtherVersions(t *testing.T) {
 			b := append([]byte{byte(v)}, l.sample[1:]...)
 			known := byte(v) == l.sample[0] || slices.Contains([]string{"push", "push-replay", "revocation"}, l.name) && v <= replayVersion && v > 0
 			known = known || v == recordAlone && strings.HasPrefix(l.name, "record")
+			known = known || v == inboxAlone && strings.HasPrefix(l.name, "inbox-request") || v == inboxVersion && l.name == "inbox-request-alone"
 			known = known || (v == taskVersion || v == taskChannelsVersion) && strings.HasPrefix(l.name, "task")
 			if _, err := l.recode(b); !known && !errors.Is(err, ErrVersion) {
 				t.Errorf("%s of version %d: %v, want ErrVersion", l.name, v, err)
@@ -433,11 +436,15 @@ func TestDecodeInboxRefuses(t *testing.T) {
 			t.Errorf("%s: %v, %v, want ErrCorrupt", name, got, err)
 		}
 	}
+	if got, want := EncodeInboxAlone([]push.Seq{41, 42, 1 << 40}), []byte{1, 3, 41, 1, 0xd6, 0xff, 0xff, 0xff, 0xff, 0x1f}; !bytes.Equal(got, want) {
+		t.Errorf("an answer of version 1 is %x, want %x", got, want)
+	}
 	for name, b := range map[string][]byte{
-		"a place of 2^32":      {2, 0, 0, 1, 0x80, 0x80, 0x80, 0x80, 0x10},
-		"no users":             {2, 0, 0, 0},
-		"more users than come": {2, 0, 0, 2, 7},
-		"too many users":       appendBytes([]byte{2, 0, 0, 0x81, 2}, make([]byte, MaxInboxUsers+1)),
+		"a place of 2^32 alone": {1, 0x80, 0x80, 0x80, 0x80, 0x10, 0, 0},
+		"a place of 2^32":       {2, 0, 0, 1, 0x80, 0x80, 0x80, 0x80, 0x10},
+		"no users":              {2, 0, 0, 0},
+		"more users than come":  {2, 0, 0, 2, 7},
+		"too many users":        appendBytes([]byte{2, 0, 0, 0x81, 2}, make([]byte, MaxInboxUsers+1)),
 	} {
 		if got, err := DecodeInboxRequest(b); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)

@@ -197,7 +197,10 @@ func TestQuotaRoundTrips(t *testing.T) {
 func TestInboxRoundTrips(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		q := InboxRequest{rapid.SliceOfN(rapid.Uint32(), 1, MaxInboxUsers).Draw(t, "locals"), rapid.Uint64().Draw(t, "audiences"), rapid.Uint64().Draw(t, "receipts")}
+		q := InboxRequest{rapid.SliceOfN(rapid.Uint32(), 1, MaxInboxUsers).Draw(t, "locals"), rapid.Uint64().Draw(t, "audiences"), rapid.Uint64().Draw(t, "receipts"), false}
+		if q.Alone = len(q.Locals) == 1; q.Alone {
+			q.Alone = rapid.Bool().Draw(t, "alone")
+		}
 		if got, err := DecodeInboxRequest(EncodeInboxRequest(q)); err != nil || !reflect.DeepEqual(got, q) {
 			t.Fatalf("request: %+v, %v, want %+v", got, err, q)
 		}
