@@ -181,12 +181,13 @@ func valueOf(t testing.TB, c prometheus.Counter) float64 {
 // ask is a login that waits for its inbox.
 type ask struct {
 	wire.InboxRequest
+	Local uint32 // of the only login in it
 	*broker.Request
 }
 
 func (a ask) answer(t testing.TB, seqs ...push.Seq) {
 	t.Helper()
-	if err := a.Respond(wire.EncodeInbox(seqs)); err != nil {
+	if err := a.Respond(wire.AppendInbox(nil, seqs)); err != nil {
 		t.Error(err)
 	}
 }
@@ -208,7 +209,7 @@ func (g *gateway) worker(subject, queue string, take func(ask)) {
 			if err != nil {
 				g.t.Error(err)
 			}
-			take(ask{q, r})
+			take(ask{q, q.Locals[0], r})
 		})
 	}()
 	g.t.Cleanup(func() {

@@ -28,8 +28,9 @@ type shardKey struct {
 func newHub(d *Deliver) *hub { return &hub{d: d, shards: map[shardKey]*shard{}} }
 
 func newShard(d *Deliver, app push.AppID, id push.Shard) *shard {
+	asks := newAsks(func(ctx context.Context, q wire.InboxRequest) ([]byte, error) { return d.askInboxes(ctx, app, id, q) })
 	return &shard{
-		d: d, app: app, id: id, connected: roaring.New(), sessions: map[uint32]*session{}, devices: map[*session]string{}, acks: newAcks(),
+		d: d, app: app, asks: asks, id: id, connected: roaring.New(), sessions: map[uint32]*session{}, devices: map[*session]string{}, acks: newAcks(),
 		publishing: newAcks(), publish: make(chan struct{}, 1),
 	}
 }
@@ -116,6 +117,8 @@ type shard struct {
 	d   *Deliver
 	app push.AppID
 	id  push.Shard
+
+	asks *asks // of logins, for their inboxes
 
 	start   sync.Mutex // held while the first login asks the broker
 	started bool       // guarded by start

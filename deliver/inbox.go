@@ -15,10 +15,10 @@ import (
 // wait for the logs, or hangs: one that hangs is still given requests, until the broker misses it.
 const inboxPatience = 500 * time.Millisecond
 
-// askInbox asks one offline worker of a shard, and when that has not answered for a while, beside it all of them; the first
-// answer is taken, so that one that may be slow is still waited for. A worker is asked by one login twice at most at a time.
+// askInboxes asks one offline worker of a shard, and when that has not answered for a while, beside it all of them; the first
+// answer is taken, so that one that may be slow is still waited for. A worker has one request twice at most at a time.
 // While no worker answers it tries again until ctx ends, since one may be about to take the shard over.
-func (d *Deliver) askInbox(ctx context.Context, app push.AppID, shard push.Shard, q wire.InboxRequest) ([]byte, error) {
+func (d *Deliver) askInboxes(ctx context.Context, app push.AppID, shard push.Shard, q wire.InboxRequest) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx) // ends the request that is not needed any more
 	defer cancel()
 	type result struct {
@@ -68,13 +68,9 @@ func (d *Deliver) inbox(ctx context.Context, se *session, dispatched uint64) ([]
 	if err != nil {
 		return nil, err
 	}
-	answer, err := d.askInbox(ctx, se.shard.app, se.shard.id, wire.InboxRequest{Local: se.local, Audiences: dispatched, Receipts: receipts})
+	waiting, err := se.shard.asks.inbox(ctx, question{local: se.local, audiences: dispatched, receipts: receipts})
 	if err != nil {
 		return nil, fmt.Errorf("ask for the inbox: %w", err)
-	}
-	waiting, err := wire.DecodeInbox(answer)
-	if err != nil {
-		return nil, err
 	}
 	pushes := make([]*known, 0, len(waiting))
 	now := time.Now().Unix()

@@ -77,6 +77,6 @@ func (d *Deliver) CanLogIn(ctx context.Context, after time.Duration) error {
 func (d *Deliver) tryInbox(ctx context.Context, app push.AppID, shard push.Shard) error {
 	ctx, cancel := context.WithTimeout(ctx, tryWait)
 	defer cancel()
-	_, err := d.askInbox(ctx, app, shard, wire.InboxRequest{})
+	_, err := d.askInboxes(ctx, app, shard, wire.InboxRequest{Locals: []uint32{0}})
 	return err
 }

@@ -45,7 +45,7 @@ func livePushes(tb testing.TB, pushes int) *shard {
 func TestInboxWithoutPushesDoesNotAllocate(t *testing.T) { // not parallel: others' allocations would count
 	p := livePushes(t, 20).pending
 	if n := testing.AllocsPerRun(100, func() {
-		if p.inbox(0, 1) != nil {
+		if p.inbox(nil, 0, 1) != nil {
 			t.Fatal("user 0 waits for nothing")
 		}
 	}); n != 0 {
@@ -65,9 +65,10 @@ func BenchmarkInbox(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
+			var seqs []push.Seq
 			r := rand.New(rand.NewPCG(1, 2))
 			for b.Loop() {
-				p.inbox(c.user(r), 1)
+				seqs = p.inbox(seqs[:0], c.user(r), 1)
 			}
 		})
 	}
@@ -110,7 +111,7 @@ func BenchmarkReceipts(b *testing.B) {
 func BenchmarkAudienceToEntry(b *testing.B) {
 	h := newBench(b, push.DefaultSharding, 0)
 	h.run(h.b, time.Hour)
-	h.ask(0, wire.InboxRequest{})
+	h.ask(0, wire.InboxRequest{Locals: []uint32{0}})
 	r := rand.New(rand.NewPCG(1, 2))
 	words := make([]uint64, million/64)
 	for i := range words {
@@ -143,6 +144,7 @@ func BenchmarkRecovery(b *testing.B) {
 	live := livePushes(b, pushes)
 	changes, _ := live.pending.changes(true)
 	for _, c := range changes {
+		live.pending.reads(&c)
 		data, err := wire.EncodePending(c.Pending)
 		if err != nil {
 			b.Fatal(err)

@@ -44,6 +44,7 @@ func (c *checkpoint) run(ctx context.Context) error {
 			c.write(ctx, false)
 		case <-tick.C:
 			c.count(c.s.pending.expired(time.Now().Unix()))
+			c.s.pending.tidy()
 			c.write(ctx, true)
 		}
 	}
@@ -61,6 +62,7 @@ func (c *checkpoint) write(ctx context.Context, all bool) {
 	changes, at := c.s.pending.changes(all)
 	whole := all
 	for _, ch := range changes {
+		c.s.pending.reads(&ch)
 		if err := c.entry(ctx, ch); err != nil {
 			whole = false
 			c.s.o.metrics.failed.Inc()

@@ -79,7 +79,7 @@ func (w *world) check() {
 			}
 			continue // spoilt by the test
 		}
-		if got := bits(p.Users); got&^users != 0 || least[seq]&^got != 0 {
+		if got := byteOf(p.Users); got&^users != 0 || least[seq]&^got != 0 {
 			w.t.Fatalf("the position is %+v and the entry of push %d holds %08b: at least %08b and at most %08b", at, seq, got, least[seq], users)
 		}
 	}
@@ -92,7 +92,7 @@ func (k *member) answers() {
 	for u := range uint32(users8) {
 		got := map[push.Seq]bool{}
 		last := push.Seq(0)
-		for _, seq := range k.s.pending.inbox(u, now) {
+		for _, seq := range k.s.pending.inbox(nil, u, now) {
 			if seq <= last {
 				w.t.Fatalf("the inbox of %d is not ascending", u)
 			}

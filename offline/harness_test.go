@@ -143,14 +143,15 @@ func (h *bench) ask(s push.Shard, q wire.InboxRequest) []push.Seq {
 		if errors.Is(err, broker.ErrUnavailable) || err != nil && strings.Contains(err.Error(), "behind") {
 			continue
 		}
-		var seqs []push.Seq
+		all := [][]push.Seq{nil}
 		if err == nil {
-			seqs, err = wire.DecodeInbox(data)
+			all, err = wire.DecodeInboxes(data)
 		}
 		if err != nil {
 			h.Error(err)
+			return nil
 		}
-		return seqs
+		return all[0]
 	}
 }
 
@@ -166,7 +167,7 @@ func (h *bench) answers(when string) {
 				}
 			}
 			slices.Sort(want)
-			got := h.ask(s, wire.InboxRequest{Local: u, Audiences: h.at[s].Audiences, Receipts: h.at[s].Receipts})
+			got := h.ask(s, wire.InboxRequest{Locals: []uint32{u}, Audiences: h.at[s].Audiences, Receipts: h.at[s].Receipts})
 			if !slices.Equal(got, want) {
 				h.Fatalf("%s: user %d of shard %d gets %v, want %v", when, u, s, got, want)
 			}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/carillon-push/carillon/pkg/broker"
+	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
@@ -16,6 +17,9 @@ const (
 	inboxWait = 5 * time.Second
 	// maxWaiting is how many requests of a shard may wait at once; one more is refused, and the gateway tries again.
 	maxWaiting = 4096
+	// longAnswer is how many bytes an answer has, and is then given, whoever is left: with one more user it is within what
+	// the broker takes.
+	longAnswer = 256 << 10
 )
 
 // inbox answers the logins of one shard.
@@ -56,7 +60,7 @@ func (i *inbox) serve(ctx context.Context, ready func()) error {
 func (i *inbox) take(ctx context.Context, r *broker.Request) {
 	q, err := wire.DecodeInboxRequest(r.Data)
 	if err != nil {
-		i.refuse(r, resultCorrupt, err.Error())
+		i.refuse(r, 1, resultCorrupt, err.Error())
 		return
 	}
 	if i.s.audiences.At() >= q.Audiences && i.s.receipts.At() >= q.Receipts {
@@ -66,35 +70,63 @@ func (i *inbox) take(ctx context.Context, r *broker.Request) {
 	select { // never waits: without a slot the request is refused
 	case i.waiting <- struct{}{}:
 	default:
-		i.refuse(r, resultBusy, "too many logins are waiting")
+		i.refuse(r, len(q.Locals), resultBusy, "too many logins are waiting")
 		return
 	}
 	i.wg.Go(func() {
-		i.s.o.waiting.Add(1)
-		defer func() { <-i.waiting; i.s.o.waiting.Add(-1) }()
+		logins := int64(len(q.Locals))
+		i.s.o.waiting.Add(logins)
+		defer func() { <-i.waiting; i.s.o.waiting.Add(-logins) }()
 		wait, cancel := context.WithTimeout(ctx, inboxWait)
 		defer cancel()
 		if i.s.audiences.Await(wait, q.Audiences) != nil || i.s.receipts.Await(wait, q.Receipts) != nil {
-			i.refuse(r, resultLate, "the logs are behind")
+			i.refuse(r, len(q.Locals), resultLate, "the logs are behind")
 			return
 		}
 		i.answer(r, q)
 	})
 }
 
-func (i *inbox) answer(r *broker.Request, q wire.InboxRequest) {
-	seqs := i.s.pending.inbox(q.Local, time.Now().Unix())
-	if err := r.Respond(wire.EncodeInbox(seqs)); err != nil {
-		i.s.log.Warn("answer a login", "err", err)
-		return
-	}
-	i.s.o.metrics.inbox.WithLabelValues(resultAnswered).Inc()
-	i.s.o.metrics.fetched.Add(float64(len(seqs)))
+// answer is one that is being laid out.
+type answer struct {
+	seqs []push.Seq // of one user
+	data []byte
 }
 
-func (i *inbox) refuse(r *broker.Request, result, why string) {
-	i.s.o.metrics.inbox.WithLabelValues(result).Inc()
+var answers = sync.Pool{New: func() any { return new(answer) }}
+
+// lay lays out what waits for users, until the answer is long. It says for how many that is, and how many pushes.
+func (a *answer) lay(p *pending, users []uint32, now int64) (answered, pushes int) {
+	a.data = a.data[:0]
+	for _, u := range users {
+		a.seqs = p.inbox(a.seqs[:0], u, now)
+		a.data = wire.AppendInbox(a.data, a.seqs)
+		answered++
+		if pushes += len(a.seqs); len(a.data) >= longAnswer {
+			break
+		}
+	}
+	return answered, pushes
+}
+
+func (i *inbox) answer(r *broker.Request, q wire.InboxRequest) {
+	a := answers.Get().(*answer)
+	defer answers.Put(a) // the broker has copied it by then
+	logins, pushes := a.lay(i.s.pending, q.Locals, time.Now().Unix())
+	if q.Alone {
+		a.data = wire.EncodeInboxAlone(a.seqs)
+	}
+	if err := r.Respond(a.data); err != nil {
+		i.s.log.Warn("answer logins", "err", err)
+		return
+	}
+	i.s.o.metrics.inbox.WithLabelValues(resultAnswered).Add(float64(logins))
+	i.s.o.metrics.fetched.Add(float64(pushes))
+}
+
+func (i *inbox) refuse(r *broker.Request, logins int, result, why string) {
+	i.s.o.metrics.inbox.WithLabelValues(result).Add(float64(logins))
 	if err := r.Refuse(why); err != nil {
-		i.s.log.Warn("refuse a login", "err", err)
+		i.s.log.Warn("refuse logins", "err", err)
 	}
 }

@@ -5,10 +5,12 @@
 // RECEIPTS: pending = audience − receipts, for every push with a lifetime. A revocation takes its push from everybody, and
 // waits itself for those who have had that: the receipts of the one push say who, and are read when the revocation comes.
 // It publishes entries of the PENDING bucket, one for each push and shard, with what is left of the lifetime as their TTL,
-// and beside them the position up to which they have folded the logs. It serves inbox.<app>.<shard>.
+// and beside them the position up to which they have folded the logs. It serves inbox.<app>.<shard>, for many users in one
+// request, from pushes that it holds by user (sheet).
 //
 // Why a crash between any two lines is safe: the logs are the truth and the entries a checkpoint, so that a restart need
-// not read a week of audiences. A checkpoint writes the entries first and the position after them. After a crash between,
+// not read a week of audiences. A checkpoint takes the position, reads and writes the entries, which may have lost more
+// users by then, and writes the position after them. After a crash between,
 // the entries are ahead of the position, and folding the rest again changes nothing: an audience whose entry exists is
 // skipped, and a receipt takes away what is away already. A receipt that comes before its audience is kept until that
 // comes, and the position stays before it. Several workers may hold one shard: entries only ever shrink, a worker that

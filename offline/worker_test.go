@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -99,17 +100,17 @@ func TestRequestsWaitForTheLogs(t *testing.T) {
 	h.run(h.b, tick)
 	e := hour()
 	place := h.audience(0, 1, e, 1)
-	if got := h.ask(0, wire.InboxRequest{Local: 1, Audiences: place}); len(got) != 1 {
+	if got := h.ask(0, wire.InboxRequest{Locals: []uint32{1}, Audiences: place}); len(got) != 1 {
 		t.Fatalf("inbox %v, want one push", got)
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if got := h.ask(0, wire.InboxRequest{Local: 1, Audiences: place + 1}); len(got) != 2 {
+		if got := h.ask(0, wire.InboxRequest{Locals: []uint32{1}, Audiences: place + 1}); len(got) != 2 {
 			t.Errorf("inbox %v without the audience that was waited for", got)
 		}
 	})
 	wg.Go(func() {
-		if got := h.ask(0, wire.InboxRequest{Local: 2, Audiences: place + 1, Receipts: 1}); len(got) != 0 {
+		if got := h.ask(0, wire.InboxRequest{Locals: []uint32{2}, Audiences: place + 1, Receipts: 1}); len(got) != 0 {
 			t.Errorf("inbox %v without the receipt that was waited for", got)
 		}
 	})
@@ -129,7 +130,7 @@ func TestPlacesOfOtherShardsAreFoldedAtTheStart(t *testing.T) {
 	a := h.audience(1, 2, e, 1)
 	r := h.receipt(1, 2, e, 1)
 	h.run(h.b, tick)
-	if got := h.ask(0, wire.InboxRequest{Local: 1, Audiences: a, Receipts: r}); len(got) != 1 {
+	if got := h.ask(0, wire.InboxRequest{Locals: []uint32{1}, Audiences: a, Receipts: r}); len(got) != 1 {
 		t.Fatalf("inbox %v, want one push", got)
 	}
 }
@@ -139,11 +140,11 @@ func TestRefusals(t *testing.T) {
 	t.Parallel()
 	h := newBench(t, 4, 0)
 	_, stop := h.run(h.b, tick)
-	h.ask(0, wire.InboxRequest{})
+	h.ask(0, wire.InboxRequest{Locals: []uint32{0}})
 	if _, err := h.b.Request(t.Context(), wire.InboxSubject(app, 0), []byte{99}); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("a corrupt request: %v", err)
 	}
-	never := wire.EncodeInboxRequest(wire.InboxRequest{Audiences: 1 << 40})
+	never := wire.EncodeInboxRequest(wire.InboxRequest{Locals: []uint32{0}, Audiences: 1 << 40})
 	errs := make(chan error, maxWaiting+1)
 	for range maxWaiting + 1 {
 		go func() {
@@ -167,17 +168,31 @@ func TestAllWorkersAreAsked(t *testing.T) {
 	t.Parallel()
 	h := newBench(t, 4, 0)
 	a := h.audience(0, 1, hour(), 1)
-	request := wire.EncodeInboxRequest(wire.InboxRequest{Local: 1, Audiences: a})
+	request := wire.EncodeInboxRequest(wire.InboxRequest{Locals: []uint32{1}, Audiences: a})
 	for range 2 {
 		h.run(h.b, tick)
 	}
-	h.ask(0, wire.InboxRequest{Local: 1, Audiences: a})
+	h.ask(0, wire.InboxRequest{Locals: []uint32{1}, Audiences: a})
 	answer, err := h.b.Request(t.Context(), wire.InboxOfAllSubject(app, 0), request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if seqs, err := wire.DecodeInbox(answer); err != nil || len(seqs) != 1 {
-		t.Errorf("inbox %v, %v, want one push", seqs, err)
+	if all, err := wire.DecodeInboxes(answer); err != nil || len(all) != 1 || len(all[0]) != 1 {
+		t.Errorf("inboxes %v, %v, want one push", all, err)
+	}
+}
+
+// A gateway of the version before asks for one user, in its own layout.
+func TestAnEarlierGatewayIsAnswered(t *testing.T) {
+	t.Parallel()
+	h := newBench(t, 4, 0)
+	a := h.audience(0, 5, hour(), 1)
+	h.run(h.b, tick)
+	h.ask(0, wire.InboxRequest{Locals: []uint32{1}, Audiences: a})
+	request := wire.EncodeInboxRequest(wire.InboxRequest{Locals: []uint32{1}, Audiences: a, Alone: true})
+	answer, err := h.b.Request(t.Context(), wire.InboxSubject(app, 0), request)
+	if want := wire.EncodeInboxAlone([]push.Seq{5}); err != nil || !bytes.Equal(answer, want) {
+		t.Errorf("the answer is %x, %v; want %x", answer, err, want)
 	}
 }
 

@@ -133,6 +133,7 @@ func (w *world) start() *member {
 		pending: newPending(), fresh: make(chan struct{}, 1),
 	}
 	k.s.checkpoint = checkpoint{s: k.s, b: k}
+	k.s.pending.most, k.s.pending.spare = rapid.IntRange(1, 4).Draw(w.t, "rows of a sheet"), 0
 	position := wire.PositionSubject(app, 0)
 	last := func(subject string) *broker.Message {
 		if e, ok := w.bucket[subject]; ok {
@@ -219,7 +220,7 @@ func set(users byte) *roaring.Bitmap {
 	return b
 }
 
-func bits(b *roaring.Bitmap) (users byte) {
+func byteOf(b *roaring.Bitmap) (users byte) {
 	for _, u := range b.ToArray() {
 		users |= 1 << u
 	}
@@ -269,6 +270,7 @@ func (w *world) act() {
 	case 11:
 		<-time.After(time.Duration(rapid.IntRange(1, 1500).Draw(t, "ms")) * time.Millisecond)
 		k.s.pending.expired(time.Now().Unix())
+		k.s.pending.tidy()
 		for _, subject := range w.subjects() {
 			e := w.bucket[subject]
 			if !e.gone.IsZero() && !e.gone.After(time.Now()) {

@@ -26,8 +26,9 @@ const (
 )
 
 // requests runs the offline role over as many live pushes as are asked for, for each of which every other user of a shard
-// waits, and asks for the inboxes of users at random.
-func requests(ctx context.Context, o Options, into *outcome) error {
+// waits, and asks for the inboxes of users at random: alone, with so many requests together as there are logins, and
+// gathered, as a gateway does when they come all at once.
+func requests(ctx context.Context, o Options, alone, gathered *outcome) error {
 	return roles.OnBroker(ctx, func(b *broker.Broker) error {
 		if err := b.EnsureShard(ctx, service.App, shard); err != nil {
 			return err
@@ -35,7 +36,12 @@ func requests(ctx context.Context, o Options, into *outcome) error {
 		if err := audiences(ctx, b, o.Live); err != nil {
 			return fmt.Errorf("publish audiences: %w", err)
 		}
-		return roles.Offline(ctx, b, func(*offline.Offline) error { return ask(ctx, b, o, into) })
+		return roles.Offline(ctx, b, func(*offline.Offline) error {
+			if err := ask(ctx, b, o, 1, o.Together, alone); err != nil {
+				return err
+			}
+			return ask(ctx, b, o, o.gathered(), gatherers, gathered)
+		})
 	})
 }
 
@@ -64,25 +70,46 @@ func audiences(ctx context.Context, b *broker.Broker, n int) error {
 	return g.Wait()
 }
 
-// ask waits until the worker has folded all audiences, and then measures.
-func ask(ctx context.Context, b *broker.Broker, o Options, into *outcome) error {
+// gatherers is how many requests a gateway has under way before logins gather for one.
+const gatherers = 2
+
+// gathered is how many logins a request is for, then.
+func (o Options) gathered() int { return max(1, o.Together/gatherers) }
+
+// ask waits until the worker has folded all audiences, and then measures requests for so many users each, so many together.
+func ask(ctx context.Context, b *broker.Broker, o Options, of, together int, into *outcome) error {
 	last, err := b.LastSeq(ctx, wire.AudiencesStream)
 	if err != nil {
 		return err
 	}
 	subject := wire.InboxSubject(service.App, shard)
-	request := func(ctx context.Context, user uint32) (waiting int, err error) {
-		data, err := b.Request(ctx, subject, wire.EncodeInboxRequest(wire.InboxRequest{Local: user, Audiences: last}))
+	// request gives the fewest pushes that wait for one of the users.
+	request := func(ctx context.Context) (waiting int, err error) {
+		locals := make([]uint32, of)
+		for i := range locals {
+			locals[i] = rand.Uint32N(users)
+		}
+		data, err := b.Request(ctx, subject, wire.EncodeInboxRequest(wire.InboxRequest{Locals: locals, Audiences: last}))
 		if err != nil {
 			return 0, err
 		}
-		seqs, err := wire.DecodeInbox(data)
-		return len(seqs), err
+		all, err := wire.DecodeInboxes(data)
+		if err == nil && len(all) != of {
+			err = fmt.Errorf("%d of %d users have an answer", len(all), of)
+		}
+		if err != nil {
+			return 0, err
+		}
+		waiting = len(all[0])
+		for _, seqs := range all {
+			waiting = min(waiting, len(seqs))
+		}
+		return waiting, nil
 	}
 	begin, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		waiting, err := request(begin, 1)
+		waiting, err := request(begin)
 		if err == nil && waiting > 0 {
 			break
 		}
@@ -90,21 +117,22 @@ func ask(ctx context.Context, b *broker.Broker, o Options, into *outcome) error 
 			return fmt.Errorf("wait for the worker: %w", errors.Join(begin.Err(), err))
 		}
 	}
-	_, err = spread(ctx, o.Inboxes/10, o.Together, func(ctx context.Context, _ int) error {
-		_, err := request(ctx, rand.Uint32N(users))
+	requests := max(1, o.Inboxes/of)
+	_, err = spread(ctx, requests/10, together, func(ctx context.Context, _ int) error {
+		_, err := request(ctx)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	before, began := roles.CPU(), time.Now()
-	took, err := spread(ctx, o.Inboxes, o.Together, func(ctx context.Context, _ int) error {
-		waiting, err := request(ctx, rand.Uint32N(users))
+	took, err := spread(ctx, requests, together, func(ctx context.Context, _ int) error {
+		waiting, err := request(ctx)
 		if err == nil && waiting == 0 && o.Live > 100 {
 			err = errors.New("nothing waits for a user")
 		}
 		return err
 	})
-	into.add(took, time.Since(began), roles.CPU()-before)
+	into.add(took, time.Since(began), roles.CPU()-before, of)
 	return err
 }

@@ -64,12 +64,12 @@ func Run(ctx context.Context, o Options) ([]report.Figure, error) {
 		return nil, fmt.Errorf("measure logins: %w", err)
 	}
 	ours, theirs := make([]outcome, len(crowd.Kept)), make([]outcome, len(crowd.Kept))
-	var inboxes outcome
+	var alone, gathered outcome
 	for i := range o.Repeats {
 		if err := repeat(ctx, o, ours, theirs); err != nil {
 			return nil, fmt.Errorf("measure logins, repeat %d of %d: %w", i+1, o.Repeats, err)
 		}
-		if err := requests(ctx, o, &inboxes); err != nil {
+		if err := requests(ctx, o, &alone, &gathered); err != nil {
 			return nil, fmt.Errorf("measure requests for inboxes, repeat %d of %d: %w", i+1, o.Repeats, err)
 		}
 	}
@@ -86,9 +86,12 @@ func Run(ctx context.Context, o Options) ([]report.Figure, error) {
 	}
 	asked := fmt.Sprintf("requests for an inbox over %d live pushes, half of them pending", o.Live)
 	return append(all,
-		report.New(asked, "requests/s", inboxes.rate...).AtLeast(30_000).
-			Noting("the offline role, the broker and who asks in one process; %s requests a CPU-second", report.Text(report.Median(inboxes.cpu...))),
-		report.New(asked+", p99", "ms", inboxes.p99...).AtMost(10).Noting("p50 %s ms; %d at once", report.Text(report.Median(inboxes.p50...)), o.Together),
+		report.New(asked, "requests/s", alone.rate...).AtLeast(30_000).
+			Noting("the offline role, the broker and who asks in one process; %s requests a CPU-second", report.Text(report.Median(alone.cpu...))),
+		report.New(asked+", p99", "ms", alone.p99...).AtMost(10).Noting("p50 %s ms; %d at once", report.Text(report.Median(alone.p50...)), o.Together),
+		report.New(fmt.Sprintf("%s, %d users gathered in each, users", asked, o.gathered()), "users/s", gathered.rate...).AtLeast(30_000).
+			Noting("as a gateway does that has %d requests under way; %s users a CPU-second; p99 %s ms", gatherers,
+				report.Text(report.Median(gathered.cpu...)), report.Text(report.Median(gathered.p99...))),
 	), nil
 }
 
@@ -185,17 +188,17 @@ func (into *outcome) measure(ctx context.Context, together int, paths []string, 
 	}
 	wall := time.Since(began)
 	after, err := used()
-	into.add(took, wall, after-before)
+	into.add(took, wall, after-before, 1)
 	return err
 }
 
-// add notes what each took, and what all did.
-func (into *outcome) add(took []time.Duration, wall, cpu time.Duration) {
+// add notes what each took, and what all did, where each was so many.
+func (into *outcome) add(took []time.Duration, wall, cpu time.Duration, many int) {
 	ms := make([]float64, len(took))
 	for i, d := range took {
 		ms[i] = float64(d) / float64(time.Millisecond)
 	}
-	n := float64(len(took))
+	n := float64(len(took) * many)
 	into.rate = append(into.rate, n/wall.Seconds())
 	into.cpu = append(into.cpu, n/cpu.Seconds())
 	into.p50, into.p99 = append(into.p50, report.Percentile(ms, 50)), append(into.p99, report.Percentile(ms, 99))

@@ -26,7 +26,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(list) != 3*len(crowd.Kept)+2 {
+	if len(list) != 3*len(crowd.Kept)+3 {
 		t.Errorf("%d figures", len(list))
 	}
 	for _, f := range list {

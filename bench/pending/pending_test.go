@@ -17,7 +17,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(list) != 2*len(spreads)+2 {
+	if len(list) != 2*len(spreads)+2+4*len(mixes) {
 		t.Errorf("%d figures", len(list))
 	}
 	for i, f := range list {

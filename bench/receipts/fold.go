@@ -97,7 +97,7 @@ func until(ctx context.Context, b *broker.Broker, receipts uint64) (used time.Du
 	if err != nil {
 		return 0, err
 	}
-	request := wire.EncodeInboxRequest(wire.InboxRequest{Audiences: last, Receipts: receipts})
+	request := wire.EncodeInboxRequest(wire.InboxRequest{Locals: []uint32{0}, Audiences: last, Receipts: receipts})
 	before := roles.CPU()
 	err = roles.Offline(ctx, b, func(*offline.Offline) error {
 		tick := time.NewTicker(time.Millisecond)

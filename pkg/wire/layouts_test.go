@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -74,8 +75,15 @@ var (
 	recodeTask         = recoder(DecodeTask, sure(EncodeTask))
 	recodePosition     = recoder(DecodePosition, sure(EncodePosition))
 	recodeInboxRequest = recoder(DecodeInboxRequest, sure(EncodeInboxRequest))
-	recodeInbox        = recoder(DecodeInbox, sure(EncodeInbox))
+	recodeInbox        = recoder(DecodeInboxes, sure(encodeInboxes))
 )
+
+func encodeInboxes(all [][]push.Seq) (b []byte) {
+	for _, seqs := range all {
+		b = AppendInbox(b, seqs)
+	}
+	return b
+}
 
 var recodeSessionEvents = recoder(DecodeSessionEvents, sure(EncodeSessionEvents))
 
@@ -127,9 +135,10 @@ func layouts() []layout {
 		{name: "told", sample: EncodeTold(Told{Events: ToldLog{300, 7}, Receipts: ToldLog{1 << 40, 1 << 20}}), recode: recodeTold, versioned: true},
 		{name: "outcome", sample: must(EncodeOutcome(sampleOutcome())), recode: recodeOutcome, versioned: true},
 		{name: "outcome-none", sample: must(EncodeOutcome(Outcome{})), recode: recodeOutcome, versioned: true},
-		{name: "inbox-request", sample: EncodeInboxRequest(InboxRequest{Local: width - 1, Audiences: 300, Receipts: 7}), recode: recodeInboxRequest, versioned: true},
-		{name: "inbox", sample: EncodeInbox([]push.Seq{41, 42, 1 << 40}), recode: recodeInbox, versioned: true},
-		{name: "inbox-empty", sample: EncodeInbox(nil), recode: recodeInbox, versioned: true},
+		{name: "inbox-request", sample: EncodeInboxRequest(InboxRequest{Locals: []uint32{width - 1, 0, 300}, Audiences: 300, Receipts: 7}), recode: recodeInboxRequest, versioned: true},
+		{name: "inbox-request-alone", sample: EncodeInboxRequest(InboxRequest{Locals: []uint32{width - 1}, Audiences: 300, Receipts: 7, Alone: true}), recode: recodeInboxRequest, versioned: true},
+		{name: "inbox", sample: encodeInboxes([][]push.Seq{{41, 42, 1 << 40}, nil, {300}}), recode: recodeInbox, versioned: true},
+		{name: "inbox-empty", sample: AppendInbox(nil, nil), recode: recodeInbox, versioned: true},
 		{name: "status-request", sample: EncodeJSON(StatusRequest{Ordinals: []push.Ordinal{1, 1 << 40}}), recode: recodeJSON[StatusRequest]},
 		{name: "status-reply", sample: EncodeJSON(StatusReply{Sessions: []SessionStatus{{Ordinal: 7, Platform: "Web"}}}), recode: recodeJSON[StatusReply]},
 		{name: "end-request", sample: EncodeJSON(EndRequest{Ordinal: 7, Code: CloseKicked}), recode: recodeJSON[EndRequest]},
@@ -219,6 +228,7 @@ func TestLayoutsRefuseOtherVersions(t *testing.T) {
 			b := append([]byte{byte(v)}, l.sample[1:]...)
 			known := byte(v) == l.sample[0] || slices.Contains([]string{"push", "push-replay", "revocation"}, l.name) && v <= replayVersion && v > 0
 			known = known || v == recordAlone && strings.HasPrefix(l.name, "record")
+			known = known || v == inboxAlone && strings.HasPrefix(l.name, "inbox-request") || v == inboxVersion && l.name == "inbox-request-alone"
 			known = known || (v == taskVersion || v == taskChannelsVersion) && strings.HasPrefix(l.name, "task")
 			if _, err := l.recode(b); !known && !errors.Is(err, ErrVersion) {
 				t.Errorf("%s of version %d: %v, want ErrVersion", l.name, v, err)
@@ -413,17 +423,31 @@ func TestDecodeMatchRefuses(t *testing.T) {
 func TestDecodeInboxRefuses(t *testing.T) {
 	t.Parallel()
 	for name, b := range map[string][]byte{
-		"a sequence of zero":           {1, 1, 0},
-		"a repeated sequence":          {1, 2, 5, 0},
-		"a sequence that wraps around": {1, 2, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
-		"a number without sequences":   {1, 0xff, 0xff, 0x3f},
-		"a number beyond 2^64":         {1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
+		"a sequence of zero":           {2, 1, 0, 1, 0},
+		"a repeated sequence":          {2, 1, 0, 2, 5, 0},
+		"a sequence that wraps around": {2, 1, 0, 2, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
+		"a number without sequences":   {2, 1, 0, 0xff, 0xff, 0x3f},
+		"no user":                      {2, 0, 0},
+		"too many users":               appendBytes([]byte{2, 1, 1}, make([]byte, 257)),
+		"the second user cut off":      {2, 2, 0, 1, 5, 2, 7},
+		"a number beyond 2^64":         {2, 1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
 	} {
-		if got, err := DecodeInbox(b); !errors.Is(err, ErrCorrupt) {
+		if got, err := DecodeInboxes(b); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v, %v, want ErrCorrupt", name, got, err)
 		}
 	}
-	if got, err := DecodeInboxRequest([]byte{1, 0x80, 0x80, 0x80, 0x80, 0x10, 0, 0}); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("a place of 2^32: %+v, %v, want ErrCorrupt", got, err)
+	if got, want := EncodeInboxAlone([]push.Seq{41, 42, 1 << 40}), []byte{1, 3, 41, 1, 0xd6, 0xff, 0xff, 0xff, 0xff, 0x1f}; !bytes.Equal(got, want) {
+		t.Errorf("an answer of version 1 is %x, want %x", got, want)
+	}
+	for name, b := range map[string][]byte{
+		"a place of 2^32 alone": {1, 0x80, 0x80, 0x80, 0x80, 0x10, 0, 0},
+		"a place of 2^32":       {2, 0, 0, 1, 0x80, 0x80, 0x80, 0x80, 0x10},
+		"no users":              {2, 0, 0, 0},
+		"more users than come":  {2, 0, 0, 2, 7},
+		"too many users":        appendBytes([]byte{2, 0, 0, 0x81, 2}, make([]byte, MaxInboxUsers+1)),
+	} {
+		if got, err := DecodeInboxRequest(b); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %+v, %v, want ErrCorrupt", name, got, err)
+		}
 	}
 }

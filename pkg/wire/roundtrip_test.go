@@ -197,20 +197,25 @@ func TestQuotaRoundTrips(t *testing.T) {
 func TestInboxRoundTrips(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		q := InboxRequest{rapid.Uint32().Draw(t, "local"), rapid.Uint64().Draw(t, "audiences"), rapid.Uint64().Draw(t, "receipts")}
-		if got, err := DecodeInboxRequest(EncodeInboxRequest(q)); err != nil || got != q {
+		q := InboxRequest{rapid.SliceOfN(rapid.Uint32(), 1, MaxInboxUsers).Draw(t, "locals"), rapid.Uint64().Draw(t, "audiences"), rapid.Uint64().Draw(t, "receipts"), false}
+		if q.Alone = len(q.Locals) == 1; q.Alone {
+			q.Alone = rapid.Bool().Draw(t, "alone")
+		}
+		if got, err := DecodeInboxRequest(EncodeInboxRequest(q)); err != nil || !reflect.DeepEqual(got, q) {
 			t.Fatalf("request: %+v, %v, want %+v", got, err, q)
 		}
 		p := Position{q.Audiences, q.Receipts}
 		if got, err := DecodePosition(EncodePosition(p)); err != nil || got != p {
 			t.Fatalf("position: %+v, %v, want %+v", got, err, p)
 		}
-		var want []push.Seq
-		for _, s := range rapid.SliceOfDistinct(rapid.Uint64Min(1), rapid.ID).Draw(t, "seqs") {
-			want = append(want, push.Seq(s))
+		want := make([][]push.Seq, rapid.IntRange(1, 4).Draw(t, "users"))
+		for i := range want {
+			for _, s := range rapid.SliceOfDistinct(rapid.Uint64Min(1), rapid.ID).Draw(t, "seqs") {
+				want[i] = append(want[i], push.Seq(s))
+			}
+			slices.Sort(want[i])
 		}
-		slices.Sort(want)
-		if got, err := DecodeInbox(EncodeInbox(want)); err != nil || !slices.Equal(got, want) {
+		if got, err := DecodeInboxes(encodeInboxes(want)); err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("inbox: %v, %v, want %v", got, err, want)
 		}
 	})

@@ -368,15 +368,15 @@ func audit(t *testing.T, front *apptest.System, l *ledger, pushes map[push.Seq]i
 		slices.Sort(want)
 		g.Go(func() error {
 			for {
-				raw, err := b.Request(t.Context(), wire.InboxSubject(apptest.AppID, shard), wire.EncodeInboxRequest(wire.InboxRequest{Local: local, Audiences: l.last[shard]}))
+				raw, err := b.Request(t.Context(), wire.InboxSubject(apptest.AppID, shard), wire.EncodeInboxRequest(wire.InboxRequest{Locals: []uint32{local}, Audiences: l.last[shard]}))
 				if errors.Is(err, broker.ErrUnavailable) && t.Context().Err() == nil {
 					continue
 				}
 				if err != nil {
 					return err
 				}
-				got, err := wire.DecodeInbox(raw)
-				if !slices.Equal(got, want) {
+				got, err := wire.DecodeInboxes(raw)
+				if len(got) != 1 || !slices.Equal(got[0], want) {
 					return fmt.Errorf("user %d has %v in the inbox, want %v; %w", n, got, want, err)
 				}
 				return err
