@@ -155,7 +155,8 @@ func (b *Broker) connect(ctx context.Context) error {
 	if b.nc, b.js, err = dial(url, opts); err != nil {
 		return err
 	}
-	if _, b.in, err = dial(url, opts); err != nil {
+	// A read of many subjects makes a channel of this length, whose default is half a megabyte.
+	if _, b.in, err = dial(url, append(opts, nats.SyncQueueLen(2*maxLastOf))); err != nil {
 		return err
 	}
 	// A cluster elects its leaders after it takes connections.
