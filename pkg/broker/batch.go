@@ -36,12 +36,12 @@ func (b *core) publishBatch(ctx context.Context, msgs []Message) (uint64, error)
 		if i == len(msgs)-1 {
 			break
 		}
-		if err := b.nc.PublishMsg(out); err != nil {
+		if err := b.bulk.PublishMsg(out); err != nil {
 			return 0, err
 		}
 	}
 	out.Header[jetstreamext.BatchCommitHeader] = []string{"1"}
-	answer, err := b.nc.RequestMsgWithContext(ctx, out)
+	answer, err := b.bulk.RequestMsgWithContext(ctx, out)
 	if err != nil {
 		return 0, err
 	}

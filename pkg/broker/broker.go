@@ -57,6 +57,7 @@ type core struct {
 	log  *slog.Logger
 	nc   *nats.Conn          // writes, and requests between processes
 	js   jetstream.JetStream // on nc
+	bulk *nats.Conn          // batches: what is written alone, as a push is, does not stand behind a thousand messages
 	in   jetstream.JetStream // reads, on a connection of their own: a replay does not stand before a write
 	srv  *server.Server      // nil when dialled
 	lock *dirLock            // nil when dialled
@@ -153,6 +154,9 @@ func (b *Broker) connect(ctx context.Context) error {
 	}
 	var err error
 	if b.nc, b.js, err = dial(url, opts); err != nil {
+		return err
+	}
+	if b.bulk, _, err = dial(url, opts); err != nil {
 		return err
 	}
 	// A read of many subjects makes a channel of this length, whose default is half a megabyte.
@@ -261,6 +265,9 @@ func (b *Broker) Bytes(ctx context.Context) (map[string]uint64, error) {
 func (b *Broker) Close() {
 	if b.in != nil {
 		b.in.Conn().Close()
+	}
+	if b.bulk != nil {
+		b.bulk.Close()
 	}
 	if b.nc != nil {
 		b.nc.Close()

@@ -27,7 +27,8 @@ type unit struct {
 }
 
 // writer gathers the writes of one stream. There is no goroutine: the caller that finds nobody committing commits what
-// has gathered, and then hands over to the first that waits, so that everybody's wait is at most two commits.
+// has gathered, and then hands over to the first that waits, so that everybody's wait is at most two commits and the time that
+// each of them waits for others.
 type writer struct {
 	arrived chan struct{} // capacity 1: a unit has come into the queue
 
@@ -117,22 +118,29 @@ func (w *writer) join(u *unit) (lead bool) {
 	return lead
 }
 
-// largeBatch is from how many messages on the price of a batch matters little.
-const largeBatch = 512
+const (
+	// bulk is from how many messages on a commit may wait for more. With fewer, of single logins and registrations say, a
+	// caller would lose more time than is won.
+	bulk = 100
+	// largeBatch is from how many messages on the price of a batch matters little.
+	largeBatch = 512
+	// maxPatience bounds the wait for more units behind a commit that took long.
+	maxPatience = 20 * time.Millisecond
+)
 
 // await waits for the callers that the commit before saw and that are not in the queue yet, for at most half of that
 // commit's time. A batch has a price of its own: without this, callers that write to two streams in turn, as those that
 // register accounts do, fall into twice as many groups, each half as large. It does not wait when the stream was idle, when
-// the messages are too few for a batch, or when they are so many that the price matters little.
+// the messages are few, or when they are so many that the price matters little.
 func (w *writer) await() {
 	w.mu.Lock()
 	last := w.load
-	due := time.Since(last.ended) > last.took || w.waiting < minBatch || w.waiting >= largeBatch || len(w.queue) >= last.units
+	due := w.waiting < bulk || w.waiting >= largeBatch || len(w.queue) >= last.units || time.Since(last.ended) > last.took
 	w.mu.Unlock()
 	if due {
 		return
 	}
-	timer := time.NewTimer(last.took / 2)
+	timer := time.NewTimer(min(last.took/2, maxPatience))
 	defer timer.Stop()
 	for !due {
 		select { // a unit wakes it, the timer ends it
@@ -207,7 +215,11 @@ func (b *core) commit(stream string, units []*unit) {
 		units[0].seqs, units[0].err = b.writeUnit(ctx, stream, units[0].msgs)
 		return
 	}
-	var all []Message
+	n := 0
+	for _, u := range units {
+		n += len(u.msgs)
+	}
+	all := make([]Message, 0, n)
 	for _, u := range units {
 		all = append(all, u.msgs...)
 	}

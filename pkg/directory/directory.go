@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
@@ -174,27 +173,35 @@ func (d *Directory) Put(ctx context.Context, app push.AppID, changes []Change) (
 	return nil, fmt.Errorf("write %d accounts: %w", len(names), errBusy)
 }
 
-// apply applies changes to users, in their order, and gives the names of those whose records are to be written.
+// apply applies changes to users, in their order, and gives the names of those whose records are to be written: of what has
+// none yet, and of what is another than it was.
 func apply(users map[string]User, changes []Change) (changed []string, err error) {
-	before := make(map[string]push.Record, len(users))
+	before := map[string]push.Record{}
 	for _, c := range changes {
-		u := users[c.Account]
-		if _, seen := before[c.Account]; !seen {
-			before[c.Account] = u.Record.Clone()
-			changed = append(changed, c.Account)
-		}
 		if c.Apply == nil {
 			continue
+		}
+		u := users[c.Account]
+		if _, kept := before[c.Account]; u.was != nil && !kept {
+			before[c.Account] = u.Record.Clone()
 		}
 		if err := c.Apply(&u.Record); err != nil {
 			return nil, err
 		}
 		users[c.Account] = u
 	}
-	return slices.DeleteFunc(changed, func(n string) bool {
-		u, was := users[n], before[n]
-		return u.was != nil && u.Record.Equal(&was)
-	}), nil
+	seen := make(map[string]struct{}, len(users))
+	for _, c := range changes {
+		if _, twice := seen[c.Account]; twice {
+			continue
+		}
+		seen[c.Account] = struct{}{}
+		u := users[c.Account]
+		if was, kept := before[c.Account]; u.was == nil || kept && !u.Record.Equal(&was) {
+			changed = append(changed, c.Account)
+		}
+	}
+	return changed, nil
 }
 
 // create registers names that are no accounts, and sets their ordinals.
