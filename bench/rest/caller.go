@@ -65,6 +65,13 @@ type rate struct {
 
 // load does some work for n users, by all callers at once.
 func (c caller) load(ctx context.Context, w work, prefix string, n int) (rate, error) {
+	return c.measure(ctx, n, together, func(ctx context.Context, first, _ int) error {
+		return c.call(ctx, w.command, w.body(names(prefix, first)))
+	})
+}
+
+// measure makes calls for n users, by all callers at once and at most each users a call.
+func (c caller) measure(ctx context.Context, n, each int, call func(ctx context.Context, first, users int) error) (rate, error) {
 	before, err := c.CPU()
 	if err != nil {
 		return rate{}, err
@@ -75,11 +82,11 @@ func (c caller) load(ctx context.Context, w work, prefix string, n int) (rate, e
 	for range c.o.Callers {
 		g.Go(func() error {
 			for {
-				first := int(next.Add(together)) - together
+				first := int(next.Add(int64(each))) - each
 				if first >= n {
 					return nil
 				}
-				if err := c.call(gctx, w.command, w.body(names(prefix, first))); err != nil {
+				if err := call(gctx, first, min(each, n-first)); err != nil {
 					return fmt.Errorf("users from %d: %w", first, err)
 				}
 			}

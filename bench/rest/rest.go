@@ -57,6 +57,7 @@ const together = 100
 // outcome of all repeats: rates a second, times in milliseconds.
 type outcome struct {
 	imported, importCPU          []float64 // users; CPU-seconds of the service for a thousand of them
+	lines, lineCPU               []float64 // users with attributes and tags
 	tagged, tags, tagCPU         []float64 // users, their tags; CPU-seconds for a thousand users
 	valued                       []float64 // users
 	alone50, alone99             []float64
@@ -89,6 +90,8 @@ func figures(o Options, m outcome) []report.Figure {
 	return []report.Figure{
 		report.New("accounts imported by multiaccount_import, 100 a call"+against, "users/s", m.imported...).Over(m.single...).AtLeast(50_000).
 			Noting("%d callers; %s CPU-seconds of the service for 1,000; an account is two messages on the broker", o.Callers, cpu(m.importCPU)),
+		report.New("users imported with 2 attributes and 5 tags each, as carillon import does it"+against, "users/s", m.lines...).Over(m.single...).
+			Noting("%d callers of POST /v1/accounts, %d users a call; %s CPU-seconds of the service for 1,000", o.Callers, linesTogether, cpu(m.lineCPU)),
 		report.New("users changed by im_add_tag, 100 a call with 1 to 10 tags each"+against, "users/s", m.tagged...).Over(m.single...).
 			Noting("%s CPU-seconds of the service for 1,000", cpu(m.tagCPU)),
 		report.New("tags added by im_add_tag, 100 users a call with 1 to 10 tags each", "tags/s", m.tags...).AtLeast(10_000),
@@ -109,7 +112,7 @@ func repeat(ctx context.Context, o Options, m *outcome) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.Stop()) }()
 	c := caller{p, o}
-	if err := c.call(ctx, "all_member_push/im_set_attr_name", map[string]any{"AttrNames": map[string]string{"0": "city"}}); err != nil {
+	if err := c.call(ctx, "all_member_push/im_set_attr_name", map[string]any{"AttrNames": map[string]string{"0": "city", "1": "lang"}}); err != nil {
 		return err
 	}
 	if _, err := c.load(ctx, importing, "warm-", together); err != nil { // makes the shard
@@ -142,6 +145,12 @@ func repeat(ctx context.Context, o Options, m *outcome) (err error) {
 	}
 	m.beside50, m.beside99 = append(m.beside50, report.Percentile(took, 50)), append(m.beside99, report.Percentile(took, 99))
 	m.besideIn = append(m.besideIn, rate)
+
+	lines, err := c.measure(ctx, o.Users, linesTogether, c.lines)
+	if err != nil {
+		return err
+	}
+	m.lines, m.lineCPU = append(m.lines, lines.users), append(m.lineCPU, lines.cpu)
 	return nil
 }
 

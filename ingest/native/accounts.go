@@ -2,7 +2,6 @@ package native
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
 	"unicode/utf8"
@@ -104,24 +103,15 @@ func (n *Native) putAccount(ctx context.Context, c *call) (*reply, error) {
 	if _, exists := users[name]; !exists {
 		status = http.StatusCreated
 	}
-	if _, err := n.dir.Register(ctx, c.app.ID, name); err != nil {
-		return nil, err
-	}
-	if err := n.change(ctx, c.app.ID, name, changes); err != nil {
-		if errors.Is(err, directory.ErrNoAccount) {
-			err = refuse(http.StatusConflict, codeConflict, "the account was deleted meanwhile: try again")
-		}
+	if _, err := n.dir.Put(ctx, c.app.ID, []directory.Change{all(name, changes)}); err != nil {
 		return nil, err
 	}
 	return n.load(ctx, c.app.ID, name, status)
 }
 
-// change applies changes to an account's record, all or none.
-func (n *Native) change(ctx context.Context, app push.AppID, name string, changes []func(*push.Record)) error {
-	if len(changes) == 0 {
-		return nil
-	}
-	return n.dir.Update(ctx, app, []directory.Change{{Account: name, Apply: func(r *push.Record) error {
+// all is one change that is made of several.
+func all(name string, changes []func(*push.Record)) directory.Change {
+	return directory.Change{Account: name, Apply: func(r *push.Record) error {
 		for _, apply := range changes {
 			apply(r)
 		}
@@ -129,7 +119,15 @@ func (n *Native) change(ctx context.Context, app push.AppID, name string, change
 			return refuse(http.StatusUnprocessableEntity, codeTags, "the account would have over %d tags", push.MaxTags)
 		}
 		return nil
-	}}})
+	}}
+}
+
+// change applies changes to an account's record, all or none.
+func (n *Native) change(ctx context.Context, app push.AppID, name string, changes []func(*push.Record)) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	return n.dir.Update(ctx, app, []directory.Change{all(name, changes)})
 }
 
 // patchAccount adds and removes tags, and sets and removes attributes, of an account that is there. Of each, what is
@@ -227,12 +225,19 @@ func (n *Native) readAttributeChange(ctx context.Context, app push.AppID, f fiel
 		for _, slot := range remove {
 			r.Attrs[slot] = ""
 		}
-		for slot, value := range set {
+		setAttributes(set)(r)
+	}, nil
+}
+
+// setAttributes sets those values that are not empty.
+func setAttributes(values [push.AttrSlots]string) func(*push.Record) {
+	return func(r *push.Record) {
+		for slot, value := range values {
 			if value != "" {
 				r.Attrs[slot] = value
 			}
 		}
-	}, nil
+	}
 }
 
 // deleteAccount ends an account and then its sessions, in this order, so that no client comes back between. A crash

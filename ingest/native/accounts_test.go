@@ -188,7 +188,7 @@ func TestRolesAndCallers(t *testing.T) {
 	ok[account](a, 201, "PUT", "/v1/accounts/u", "")
 	id := ok[accepted](a, 202, "POST", "/v1/pushes", `{"body":`+hello+`}`).ID
 	requests := map[string]string{ // by operation
-		"listAccounts": "GET /v1/accounts", "putAccount": "PUT /v1/accounts/u", "getAccount": "GET /v1/accounts/u",
+		"listAccounts": "GET /v1/accounts", "mergeAccounts": `POST /v1/accounts {"accounts":[]}`, "putAccount": "PUT /v1/accounts/u", "getAccount": "GET /v1/accounts/u",
 		"patchAccount": "PATCH /v1/accounts/u {}", "deleteAccount": "DELETE /v1/accounts/none",
 		"listDevices": "GET /v1/accounts/u/devices", "deleteDevice": "DELETE /v1/accounts/u/devices/none",
 		"createDevices": `POST /v1/devices {"devices":[]}`, "getAttributes": "GET /v1/attributes",
@@ -233,7 +233,7 @@ func TestPathsAndMethods(t *testing.T) {
 		a.refused(404, codePath, "-", "GET", path, "")
 	}
 	for path, allowed := range map[string]string{
-		"/v1/accounts": "GET", "/v1/accounts/u": "DELETE, GET, PATCH, PUT", "/v1/attributes": "GET, PUT", "/v1/pushes": "GET, POST",
+		"/v1/accounts": "GET, POST", "/v1/accounts/u": "DELETE, GET, PATCH, PUT", "/v1/attributes": "GET, PUT", "/v1/pushes": "GET, POST",
 		"/v1/pushes/1": "DELETE, GET", "/v1/docs": "GET",
 	} {
 		if res := a.do("OPTIONS", path, ""); res.StatusCode != 405 || res.problem.Code != codeMethod || res.Header.Get("Allow") != allowed {

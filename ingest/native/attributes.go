@@ -28,8 +28,12 @@ func (n *Native) readAttributes(ctx context.Context, app push.AppID, f field) (v
 	if err != nil {
 		return values, err
 	}
+	return attributeValues(&names, order, m)
+}
+
+func attributeValues(names *directory.AttrNames, order []string, m map[string]field) (values [push.AttrSlots]string, err error) {
 	for _, name := range order {
-		slot, err := slotOf(&names, m[name].pointer, name)
+		slot, err := slotOf(names, m[name].pointer, name)
 		if err != nil {
 			return values, err
 		}

@@ -80,6 +80,7 @@ func (n *Native) table() []*operation {
 	const accounts, account, attributes, pushes = "/v1/accounts", "/v1/accounts/:account", "/v1/attributes", "/v1/pushes"
 	return []*operation{
 		{"listAccounts", http.MethodGet, accounts, Read, false, n.listAccounts},
+		{"mergeAccounts", http.MethodPost, accounts, Admin, true, n.mergeAccounts},
 		{"putAccount", http.MethodPut, account, Admin, true, n.putAccount},
 		{"getAccount", http.MethodGet, account, Read, false, n.getAccount},
 		{"patchAccount", http.MethodPatch, account, Admin, true, n.patchAccount},

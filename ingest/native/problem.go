@@ -28,7 +28,6 @@ const (
 	codeMethod          = "method_not_allowed"
 	codeAccount         = "no_such_account"
 	codePush            = "no_such_push"
-	codeConflict        = "conflict"
 	codeNotOver         = "push_not_over"
 	codeRevoked         = "push_revoked"
 	codeReplayed        = "push_replayed"

@@ -57,6 +57,7 @@ type core struct {
 	log  *slog.Logger
 	nc   *nats.Conn          // writes, and requests between processes
 	js   jetstream.JetStream // on nc
+	bulk *nats.Conn          // batches: what is written alone, as a push is, does not stand behind a thousand messages
 	in   jetstream.JetStream // reads, on a connection of their own: a replay does not stand before a write
 	srv  *server.Server      // nil when dialled
 	lock *dirLock            // nil when dialled
@@ -155,7 +156,11 @@ func (b *Broker) connect(ctx context.Context) error {
 	if b.nc, b.js, err = dial(url, opts); err != nil {
 		return err
 	}
-	if _, b.in, err = dial(url, opts); err != nil {
+	if b.bulk, _, err = dial(url, opts); err != nil {
+		return err
+	}
+	// A read of many subjects makes a channel of this length, whose default is half a megabyte.
+	if _, b.in, err = dial(url, append(opts, nats.SyncQueueLen(2*maxLastOf))); err != nil {
 		return err
 	}
 	// A cluster elects its leaders after it takes connections.
@@ -260,6 +265,9 @@ func (b *Broker) Bytes(ctx context.Context) (map[string]uint64, error) {
 func (b *Broker) Close() {
 	if b.in != nil {
 		b.in.Conn().Close()
+	}
+	if b.bulk != nil {
+		b.bulk.Close()
 	}
 	if b.nc != nil {
 		b.nc.Close()

@@ -11,7 +11,7 @@ import (
 var ErrLost = errors.New("the connection to the broker was lost, try again")
 
 // connections ends what waits for an answer when its connection is lost: none comes, and the client would wait for all of
-// its time. There is one for both connections of a broker, which nearly always go together.
+// its time. There is one for all connections of a broker, which nearly always go together.
 type connections struct {
 	mu      sync.Mutex
 	current context.Context // until the next loss

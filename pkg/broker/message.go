@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,23 +55,34 @@ func (m Message) After(seq uint64) Message {
 
 func (m *Message) nats() *nats.Msg {
 	out := &nats.Msg{Subject: m.Subject, Data: m.Data, Header: nats.Header{}}
+	m.setHeaders(out.Header)
+	return out
+}
+
+// zero is what the header of a message that is to be the first of its subject says. Nobody changes it.
+var zero = []string{"0"}
+
+func (m *Message) setHeaders(h nats.Header) {
 	for k, v := range m.Header {
-		out.Header[k] = []string{v}
+		h[k] = []string{v}
 	}
-	if m.Expect != nil {
-		out.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{fmt.Sprint(*m.Expect)}
+	switch {
+	case m.Expect == nil:
+	case *m.Expect == 0:
+		h[jetstream.ExpectedLastSubjSeqHeader] = zero
+	default:
+		h[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(*m.Expect, 10)}
 	}
 	if m.ID != "" {
-		out.Header[jetstream.MsgIDHeader] = []string{m.ID}
+		h[jetstream.MsgIDHeader] = []string{m.ID}
 	}
 	if m.RepeatOnly {
 		// The broker looks for the ID before it compares the last message's, which is never this.
-		out.Header[jetstream.ExpectedLastMsgIDHeader] = []string{"a repeat only"}
+		h[jetstream.ExpectedLastMsgIDHeader] = []string{"a repeat only"}
 	}
 	if m.TTL > 0 {
-		out.Header[jetstream.MsgTTLHeader] = []string{max(m.TTL, time.Second).Truncate(time.Second).String()}
+		h[jetstream.MsgTTLHeader] = []string{max(m.TTL, time.Second).Truncate(time.Second).String()}
 	}
-	return out
 }
 
 func header(h nats.Header) map[string]string {

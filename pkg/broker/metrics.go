@@ -101,7 +101,7 @@ func (b *Broker) Collector() prometheus.Collector { return collector{b} }
 type collector struct{ b *Broker }
 
 var (
-	descConnected = prometheus.NewDesc("carillon_broker_connections", "Connections to the broker that stand, of two.", nil, nil)
+	descConnected = prometheus.NewDesc("carillon_broker_connections", "Connections to the broker that stand, of three.", nil, nil)
 	descQueue     = prometheus.NewDesc("carillon_broker_write_queue", "Writes that wait for the commit before them.", nil, nil)
 	descFolds     = prometheus.NewDesc("carillon_broker_folds", "Folds and workers of this process, by name.", []string{"fold"}, nil)
 	descLag       = prometheus.NewDesc("carillon_broker_fold_lag_messages", "Messages that the one furthest behind has before it, by name.", []string{"fold"}, nil)
@@ -127,7 +127,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		m.Collect(ch)
 	}
 	connected := 0
-	for _, nc := range []*nats.Conn{c.b.nc, c.b.in.Conn()} {
+	for _, nc := range []*nats.Conn{c.b.nc, c.b.bulk, c.b.in.Conn()} {
 		if nc.Status() == nats.CONNECTED {
 			connected++
 		}

@@ -7,9 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 )
 
 const (
@@ -29,11 +27,23 @@ type unit struct {
 }
 
 // writer gathers the writes of one stream. There is no goroutine: the caller that finds nobody committing commits what
-// has gathered, and then hands over to the first that waits, so that everybody's wait is at most two commits.
+// has gathered, and then hands over to the first that waits, so that everybody's wait is at most two commits and the time that
+// each of them waits for others.
 type writer struct {
+	arrived chan struct{} // capacity 1: a unit has come into the queue
+
 	mu      sync.Mutex
 	queue   []*unit
+	waiting int // messages in the queue
 	leading bool
+	load    load
+}
+
+// load is what the last commit saw of its stream's callers.
+type load struct {
+	units int           // that it wrote, or that waited behind it
+	took  time.Duration // to commit
+	ended time.Time
 }
 
 // Write puts messages into one stream that takes batches, all or none, and gives their sequences. Concurrent writes share
@@ -58,18 +68,14 @@ func (b *Broker) Write(stream string, msgs ...Message) (seqs []uint64, err error
 func (b *core) gather(stream string, msgs []Message) ([]uint64, error) {
 	w := b.writer(stream)
 	u := &unit{msgs: msgs, done: make(chan struct{}), lead: make(chan struct{})}
-	w.mu.Lock()
-	w.queue = append(w.queue, u)
-	lead := !w.leading
-	w.leading = true
-	w.mu.Unlock()
-	if !lead {
+	if !w.join(u) {
 		select { // woken by the outcome, or by its turn to commit, of which one comes in bounded time
 		case <-u.done:
 			return u.seqs, u.err
 		case <-u.lead:
 		}
 	}
+	w.await()
 	batch, start := w.take(), time.Now()
 	b.commit(stream, batch)
 	b.metrics.commitSeconds.Observe(time.Since(start).Seconds())
@@ -80,7 +86,7 @@ func (b *core) gather(stream string, msgs []Message) ([]uint64, error) {
 		b.outcome(v.err, len(v.msgs))
 	}
 	b.metrics.commitMessages.Observe(float64(n))
-	w.handOver()
+	w.handOver(load{units: len(batch), took: time.Since(start), ended: time.Now()})
 	for _, v := range batch {
 		close(v.done)
 	}
@@ -92,10 +98,60 @@ func (b *core) writer(stream string) *writer {
 	defer b.mu.Unlock()
 	w := b.writers[stream]
 	if w == nil {
-		w = &writer{}
+		w = &writer{arrived: make(chan struct{}, 1)}
 		b.writers[stream] = w
 	}
 	return w
+}
+
+// join puts a unit in the queue and says whether its caller is to commit at once, since nobody does.
+func (w *writer) join(u *unit) (lead bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = append(w.queue, u)
+	w.waiting += len(u.msgs)
+	lead, w.leading = !w.leading, true
+	select { // never waits: a mark that is there already says the same
+	case w.arrived <- struct{}{}:
+	default:
+	}
+	return lead
+}
+
+const (
+	// bulk is from how many messages on a commit may wait for more. With fewer, of single logins and registrations say, a
+	// caller would lose more time than is won.
+	bulk = 100
+	// largeBatch is from how many messages on the price of a batch matters little.
+	largeBatch = 512
+	// maxPatience bounds the wait for more units behind a commit that took long.
+	maxPatience = 20 * time.Millisecond
+)
+
+// await waits for the callers that the commit before saw and that are not in the queue yet, for at most half of that
+// commit's time. A batch has a price of its own: without this, callers that write to two streams in turn, as those that
+// register accounts do, fall into twice as many groups, each half as large. It does not wait when the stream was idle, when
+// the messages are few, or when they are so many that the price matters little.
+func (w *writer) await() {
+	w.mu.Lock()
+	last := w.load
+	due := w.waiting < bulk || w.waiting >= largeBatch || len(w.queue) >= last.units || time.Since(last.ended) > last.took
+	w.mu.Unlock()
+	if due {
+		return
+	}
+	timer := time.NewTimer(min(last.took/2, maxPatience))
+	defer timer.Stop()
+	for !due {
+		select { // a unit wakes it, the timer ends it
+		case <-w.arrived:
+			w.mu.Lock()
+			due = len(w.queue) >= last.units || w.waiting >= maxBatch
+			w.mu.Unlock()
+		case <-timer.C:
+			return
+		}
+	}
 }
 
 // take removes from the queue what goes into the next commit: as many units as fit, the leader's first, leaving those
@@ -118,6 +174,7 @@ func (w *writer) take() []*unit {
 		}
 	}
 	w.queue = rest
+	w.waiting -= n
 	return batch
 }
 
@@ -130,10 +187,12 @@ func overlaps(u *unit, subjects map[string]bool) bool {
 	return false
 }
 
-// handOver makes the first waiting unit's caller the next to commit.
-func (w *writer) handOver() {
+// handOver makes the first waiting unit's caller the next to commit, and tells it what the last commit saw.
+func (w *writer) handOver(last load) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	last.units += len(w.queue)
+	w.load = last
 	if len(w.queue) == 0 {
 		w.leading = false
 		return
@@ -156,7 +215,11 @@ func (b *core) commit(stream string, units []*unit) {
 		units[0].seqs, units[0].err = b.writeUnit(ctx, stream, units[0].msgs)
 		return
 	}
-	var all []Message
+	n := 0
+	for _, u := range units {
+		n += len(u.msgs)
+	}
+	all := make([]Message, 0, n)
 	for _, u := range units {
 		all = append(all, u.msgs...)
 	}
@@ -212,18 +275,13 @@ func (b *core) writeUnit(ctx context.Context, stream string, msgs []Message) ([]
 		}
 		return []uint64{ack.Sequence}, nil
 	}
-	out := make([]*nats.Msg, len(msgs))
-	for i := range msgs {
-		out[i] = msgs[i].nats()
-	}
-	// One answer for all: another for the first message would be another round trip, and no context ends it.
-	ack, err := jetstreamext.PublishMsgBatch(ctx, b.js, out, jetstreamext.BatchFlowControl{})
+	last, err := b.publishBatch(ctx, msgs)
 	if err != nil {
 		return nil, fmt.Errorf("write %d messages to %s: %w", len(msgs), stream, asConflict(cause(ctx, err)))
 	}
 	seqs := make([]uint64, len(msgs))
 	for i := range seqs {
-		seqs[i] = ack.Sequence - uint64(len(msgs)-1-i) // a batch stands together in the log
+		seqs[i] = last - uint64(len(msgs)-1-i) // a batch stands together in the log
 	}
 	return seqs, nil
 }

@@ -115,6 +115,20 @@ func (d *Directory) load(ctx context.Context, app push.AppID, names []string) (m
 // Register makes accounts that do not exist yet, completes those that a crash left without a record, and gives everybody's
 // ordinal. It fails for none or all of the names; registering again is no error.
 func (d *Directory) Register(ctx context.Context, app push.AppID, names ...string) (map[string]push.Ordinal, error) {
+	changes := make([]Change, len(names))
+	for i, n := range names {
+		changes[i].Account = n
+	}
+	return d.Put(ctx, app, changes)
+}
+
+// Put applies changes as Update does, and makes the accounts that do not exist yet: the first record of each is as the
+// changes leave it. Where an Apply fails nothing is written. It gives everybody's ordinal.
+func (d *Directory) Put(ctx context.Context, app push.AppID, changes []Change) (map[string]push.Ordinal, error) {
+	names := make([]string, len(changes))
+	for i, c := range changes {
+		names[i] = c.Account
+	}
 	for range attempts {
 		users, ending, err := d.load(ctx, app, names)
 		if err != nil {
@@ -125,60 +139,87 @@ func (d *Directory) Register(ctx context.Context, app push.AppID, names ...strin
 				return nil, err
 			}
 		}
-		created, err := d.create(app, names, users)
+		var fresh []string
+		for _, n := range names {
+			if _, exists := users[n]; !exists {
+				users[n] = User{Record: push.Record{Account: n}}
+				fresh = append(fresh, n)
+			}
+		}
+		changed, err := apply(users, changes)
+		if err != nil {
+			return nil, err
+		}
+		err = d.create(app, fresh, users)
 		if errors.Is(err, broker.ErrConflict) {
 			continue // somebody else registered one of them meanwhile: look again
 		}
 		if err != nil {
 			return nil, err
 		}
-		ordinals := make(map[string]push.Ordinal, len(names))
-		incomplete := map[push.Shard][]broker.Message{}
-		for _, n := range names {
-			u, exists := users[n]
-			if !exists {
-				u = User{Ordinal: created[n], Record: push.Record{Account: n}}
-			}
-			if _, twice := ordinals[n]; !twice && u.was == nil {
-				m, err := d.record(app, u)
-				if err != nil {
-					return nil, err
-				}
-				s := d.b.Sharding().Shard(u.Ordinal)
-				incomplete[s] = append(incomplete[s], m)
-			}
+		err = d.writeRecords(ctx, app, changed, users)
+		if errors.Is(err, broker.ErrConflict) {
+			continue // somebody else changed or completed one of them meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		ordinals := make(map[string]push.Ordinal, len(users))
+		for n, u := range users {
 			ordinals[n] = u.Ordinal
 		}
-		err = d.writeRecords(ctx, app, incomplete)
-		if errors.Is(err, broker.ErrConflict) {
-			continue // somebody else completed one of them meanwhile
-		}
-		return ordinals, err
+		return ordinals, nil
 	}
-	return nil, fmt.Errorf("register accounts: %w", errBusy)
+	return nil, fmt.Errorf("write %d accounts: %w", len(names), errBusy)
 }
 
-// create registers those names that are no users, and gives their ordinals.
-func (d *Directory) create(app push.AppID, names []string, users map[string]User) (map[string]push.Ordinal, error) {
-	var fresh []string
-	var msgs []broker.Message
-	seen := map[string]bool{}
-	for _, n := range names {
-		if _, exists := users[n]; !exists && !seen[n] {
-			seen[n] = true
-			fresh = append(fresh, n)
-			msgs = append(msgs, broker.Message{Subject: wire.AccountSubject(app, n)}.Once())
+// apply applies changes to users, in their order, and gives the names of those whose records are to be written: of what has
+// none yet, and of what is another than it was.
+func apply(users map[string]User, changes []Change) (changed []string, err error) {
+	before := map[string]push.Record{}
+	for _, c := range changes {
+		if c.Apply == nil {
+			continue
 		}
+		u := users[c.Account]
+		if _, kept := before[c.Account]; u.was != nil && !kept {
+			before[c.Account] = u.Record.Clone()
+		}
+		if err := c.Apply(&u.Record); err != nil {
+			return nil, err
+		}
+		users[c.Account] = u
+	}
+	seen := make(map[string]struct{}, len(users))
+	for _, c := range changes {
+		if _, twice := seen[c.Account]; twice {
+			continue
+		}
+		seen[c.Account] = struct{}{}
+		u := users[c.Account]
+		if was, kept := before[c.Account]; u.was == nil || kept && !u.Record.Equal(&was) {
+			changed = append(changed, c.Account)
+		}
+	}
+	return changed, nil
+}
+
+// create registers names that are no accounts, and sets their ordinals.
+func (d *Directory) create(app push.AppID, names []string, users map[string]User) error {
+	msgs := make([]broker.Message, len(names))
+	for i, n := range names {
+		msgs[i] = broker.Message{Subject: wire.AccountSubject(app, n)}.Once()
 	}
 	seqs, err := d.b.Write(wire.AccountsStream(app), msgs...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	created := make(map[string]push.Ordinal, len(fresh))
-	for i, n := range fresh {
-		created[n] = push.Ordinal(seqs[i])
+	for i, n := range names {
+		u := users[n]
+		u.Ordinal = push.Ordinal(seqs[i])
+		users[n] = u
 	}
-	return created, nil
+	return nil
 }
 
 // record is the message that makes a user's record what u says, if it is still as u was read. What it was goes into its
@@ -197,7 +238,18 @@ func (d *Directory) record(app push.AppID, u User) (broker.Message, error) {
 	return m.After(was.Seq), nil
 }
 
-func (d *Directory) writeRecords(ctx context.Context, app push.AppID, byShard map[push.Shard][]broker.Message) error {
+// writeRecords writes the records of some users, those of a shard together.
+func (d *Directory) writeRecords(ctx context.Context, app push.AppID, names []string, users map[string]User) error {
+	byShard := map[push.Shard][]broker.Message{}
+	for _, n := range names {
+		u := users[n]
+		m, err := d.record(app, u)
+		if err != nil {
+			return err
+		}
+		s := d.b.Sharding().Shard(u.Ordinal)
+		byShard[s] = append(byShard[s], m)
+	}
 	for shard, msgs := range byShard {
 		if err := d.b.EnsureShard(ctx, app, shard); err != nil {
 			return err
@@ -212,8 +264,8 @@ func (d *Directory) writeRecords(ctx context.Context, app push.AppID, byShard ma
 // Change is what is to become of one account's record.
 type Change struct {
 	Account string
-	// Apply changes the record, or says why it cannot be changed. It may be called several times, each time on a fresh
-	// copy, and must then do the same.
+	// Apply changes the record, or says why it cannot be changed; nil changes nothing. It may be called several times, each
+	// time on a fresh copy, and must then do the same.
 	Apply func(*push.Record) error
 }
 
@@ -230,32 +282,16 @@ func (d *Directory) Update(ctx context.Context, app push.AppID, changes []Change
 		if err != nil {
 			return err
 		}
-		before := make(map[string]push.Record, len(users))
-		for n, u := range users {
-			before[n] = u.Record.Clone()
-		}
-		for _, c := range changes {
-			u, exists := users[c.Account]
-			if !exists {
-				return &AccountError{c.Account}
-			}
-			if err := c.Apply(&u.Record); err != nil {
-				return err
-			}
-			users[c.Account] = u
-		}
-		changed := map[push.Shard][]broker.Message{}
-		for n, u := range users {
-			if b := before[n]; u.was == nil || !u.Record.Equal(&b) {
-				m, err := d.record(app, u)
-				if err != nil {
-					return err
-				}
-				s := d.b.Sharding().Shard(u.Ordinal)
-				changed[s] = append(changed[s], m)
+		for _, n := range names {
+			if _, exists := users[n]; !exists {
+				return &AccountError{n}
 			}
 		}
-		err = d.writeRecords(ctx, app, changed)
+		changed, err := apply(users, changes)
+		if err != nil {
+			return err
+		}
+		err = d.writeRecords(ctx, app, changed, users)
 		if !errors.Is(err, broker.ErrConflict) {
 			return err
 		}
@@ -278,12 +314,7 @@ func (d *Directory) Delete(ctx context.Context, app push.AppID, name string) (pu
 			return 0, &AccountError{name}
 		}
 		u.Record = push.Record{Account: name, Deleted: true}
-		tombstone, err := d.record(app, u)
-		if err != nil {
-			return 0, err
-		}
-		shard := d.b.Sharding().Shard(u.Ordinal)
-		err = d.writeRecords(ctx, app, map[push.Shard][]broker.Message{shard: {tombstone}})
+		err = d.writeRecords(ctx, app, []string{name}, map[string]User{name: u})
 		if errors.Is(err, broker.ErrConflict) {
 			continue
 		}

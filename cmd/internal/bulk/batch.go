@@ -2,26 +2,28 @@ package bulk
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/carillon-push/carillon/pkg/client"
 )
 
 const (
-	// perCall is how many users one call is about, and tagsPerCall how many tags each of them gets by it: the contract's
-	// limits.
-	perCall     = 100
-	tagsPerCall = 10
-	// perBatch bounds the text of a batch in bytes. A call says less than the lines that it is made from, so that it stays
-	// below what a service reads by default.
-	perBatch = 48 << 10
+	// perBatch bounds the lines of a batch, and bodyPerBatch what is said of them, in bytes: less than a service reads by
+	// default.
+	perBatch     = 500
+	bodyPerBatch = 48 << 10
+	// perDevices is how many users one call registers devices of: they have ten each, and a call takes a thousand.
+	perDevices = 100
 )
 
 // entry is one line of a batch.
 type entry struct {
 	user User
+	body json.RawMessage // what the service is told of the user, but for devices
 	line int
 	text string
 	err  error // why the line was refused
@@ -29,13 +31,26 @@ type entry struct {
 
 func (e *entry) refuse(no *client.Error) { e.err = fmt.Errorf("the service refuses it: %w", no) }
 
-// raw says that the contract cannot carry the account.
-func (e *entry) raw() bool { return !utf8.ValidString(e.user.Account) }
+// lay writes the body.
+func (e *entry) lay() error {
+	said := struct {
+		Account       string            `json:"account,omitempty"`
+		AccountBase64 []byte            `json:"accountBase64,omitempty"`
+		Tags          []string          `json:"tags,omitempty"`
+		Attributes    map[string]string `json:"attributes,omitempty"`
+	}{e.user.Account, nil, e.user.Tags, e.user.Attributes}
+	if !utf8.ValidString(e.user.Account) {
+		said.Account, said.AccountBase64 = "", []byte(e.user.Account)
+	}
+	var err error
+	e.body, err = json.Marshal(said)
+	return err
+}
 
 // batch is a run of lines that are done together.
 type batch struct {
 	entries  []*entry
-	size     int             // of the texts, in bytes
+	size     int             // of the bodies, in bytes
 	accounts map[string]bool // that it is about
 	after    []*batch        // those before it that are about some of the same accounts
 	end      place
@@ -49,13 +64,18 @@ func newBatch() *batch { return &batch{accounts: map[string]bool{}, done: make(c
 
 func (b *batch) add(e *entry) {
 	b.entries = append(b.entries, e)
-	b.size += len(e.text)
+	b.size += len(e.body)
 	if e.err == nil {
 		b.accounts[e.user.Account] = true
 	}
 }
 
-func (b *batch) full() bool { return len(b.entries) >= perCall || b.size >= perBatch }
+func (b *batch) full() bool { return len(b.entries) >= perBatch || b.size >= bodyPerBatch }
+
+// takes says whether there is room for one more entry.
+func (b *batch) takes(e *entry) bool {
+	return len(b.entries) == 0 || b.size+len(e.body) <= bodyPerBatch
+}
 
 // follow makes the batch wait for those before it that are about some of the same accounts.
 func (b *batch) follow(earlier []*batch) {
@@ -91,25 +111,15 @@ func (b *batch) run(ctx context.Context, calls *caller) error {
 
 // apply tells the service. Lines that it refuses are marked; an error is anything else.
 func (b *batch) apply(ctx context.Context, calls *caller) error {
-	if err := calls.writeNative(ctx, b.some((*entry).raw)); err != nil {
+	if err := each(ctx, b.some(func(*entry) bool { return true }), calls.merge); err != nil {
 		return err
 	}
-	if err := each(ctx, b.some(func(e *entry) bool { return !e.raw() }), calls.importAccounts); err != nil {
-		return err
-	}
-	if err := each(ctx, b.some(func(e *entry) bool { return !e.raw() && len(e.user.Attributes) > 0 }), calls.setAttrs); err != nil {
-		return err
-	}
-	for from := 0; ; from += tagsPerCall {
-		more := b.some(func(e *entry) bool { return !e.raw() && len(e.user.Tags) > from })
-		if len(more) == 0 {
-			break
-		}
-		if err := each(ctx, more, func(ctx context.Context, es []*entry) error { return calls.addTags(ctx, es, from) }); err != nil {
+	for es := range slices.Chunk(b.some(func(e *entry) bool { return len(e.user.Devices) > 0 }), perDevices) {
+		if err := each(ctx, es, calls.addDevices); err != nil {
 			return err
 		}
 	}
-	return each(ctx, b.some(func(e *entry) bool { return len(e.user.Devices) > 0 }), calls.addDevices)
+	return nil
 }
 
 // some are the entries that have a property and were not refused.
@@ -143,43 +153,4 @@ func each(ctx context.Context, entries []*entry, call func(context.Context, []*e
 		return err
 	}
 	return each(ctx, entries[half:], call)
-}
-
-func (c *caller) importAccounts(ctx context.Context, entries []*entry) error {
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.user.Account
-	}
-	var answer struct{ FailAccounts []string }
-	if err := c.call(ctx, "im_open_login_svc/multiaccount_import", map[string]any{"Accounts": names}, &answer); err != nil {
-		return err
-	}
-	failed := map[string]bool{}
-	for _, name := range answer.FailAccounts {
-		failed[name] = true
-	}
-	for _, e := range entries {
-		if failed[e.user.Account] {
-			e.err = errors.New("the service does not take the account")
-		}
-	}
-	return nil
-}
-
-func (c *caller) setAttrs(ctx context.Context, entries []*entry) error {
-	users := make([]any, len(entries))
-	for i, e := range entries {
-		users[i] = map[string]any{"To_Account": e.user.Account, "Attrs": e.user.Attributes}
-	}
-	return c.call(ctx, "all_member_push/im_set_attr", map[string]any{"UserAttrs": users}, nil)
-}
-
-// addTags adds some of each user's tags, of which there are more than from.
-func (c *caller) addTags(ctx context.Context, entries []*entry, from int) error {
-	users := make([]any, len(entries))
-	for i, e := range entries {
-		tags := e.user.Tags[from:]
-		users[i] = map[string]any{"To_Account": e.user.Account, "Tags": tags[:min(len(tags), tagsPerCall)]}
-	}
-	return c.call(ctx, "all_member_push/im_add_tag", map[string]any{"UserTags": users}, nil)
 }

@@ -76,8 +76,6 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Method == http.MethodGet:
 			answer = f.list(r.URL.Query())
-		case r.Method != http.MethodPost:
-			answer = f.write(strings.TrimPrefix(r.URL.Path, accountsPath+"/"), body)
 		default:
 			answer, fault.code = f.do(command, body)
 		}
@@ -94,6 +92,8 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if fault.code != 0 {
 			answer["ActionStatus"], answer["ErrorInfo"] = "FAIL", "for a test"
 		}
+	} else if fault.code == http.StatusBadRequest || fault.code == http.StatusUnprocessableEntity {
+		w.WriteHeader(fault.code)
 	} else if fault.code != 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
@@ -144,70 +144,33 @@ func (f *fake) do(command string, body map[string]json.RawMessage) (map[string]a
 			f.names[i] = n
 		}
 		return nil, 0
-	case "im_open_login_svc/multiaccount_import":
-		var names []string
-		if !read("Accounts", &names) || len(names) > 100 {
-			return nil, 70402
-		}
-		for _, n := range names {
-			f.register(n)
-		}
-		return nil, 0
-	case "all_member_push/im_set_attr":
+	case accountsPath:
 		var users []struct {
-			To_Account string //nolint:revive // the contract's spelling
-			Attrs      map[string]string
+			Account       string
+			AccountBase64 []byte
+			Tags          []string
+			Attributes    map[string]string
 		}
-		if !read("UserAttrs", &users) || len(users) > 100 {
-			return nil, 90018
+		if !read("accounts", &users) || len(users) > 1000 {
+			return nil, http.StatusBadRequest
 		}
-		for _, u := range users {
-			if f.users[u.To_Account] == nil {
-				return nil, 90048
-			}
-			for name := range u.Attrs {
+		for i, u := range users {
+			users[i].Account += string(u.AccountBase64)
+			for name := range u.Attributes {
 				if !slices.Contains(f.names[:], name) {
-					return nil, 90033
+					return nil, http.StatusUnprocessableEntity
 				}
 			}
-		}
-		for _, u := range users {
-			f.users[u.To_Account].give(nil, u.Attrs)
-		}
-		return nil, 0
-	case "all_member_push/im_add_tag":
-		var users []struct {
-			To_Account string //nolint:revive // the contract's spelling
-			Tags       []string
-		}
-		if !read("UserTags", &users) || len(users) > 100 {
-			return nil, 90018
-		}
-		for _, u := range users {
-			had := f.users[u.To_Account]
-			if had == nil {
-				return nil, 90048
-			}
-			if len(u.Tags) > 10 || len(distinct(append(slices.Clone(had.Tags), u.Tags...))) > push.MaxTags {
-				return nil, 90032
+			if had := f.users[users[i].Account]; had != nil && len(distinct(append(slices.Clone(had.Tags), u.Tags...))) > push.MaxTags {
+				return nil, http.StatusUnprocessableEntity
 			}
 		}
 		for _, u := range users {
-			f.users[u.To_Account].give(u.Tags, nil)
+			f.register(u.Account).give(u.Tags, u.Attributes)
 		}
 		return nil, 0
 	}
 	return nil, 60009
-}
-
-// write is PUT with an empty object, and PATCH.
-func (f *fake) write(account string, body map[string]json.RawMessage) map[string]any {
-	var tags struct{ Add []string }
-	var attributes struct{ Set map[string]string }
-	_ = json.Unmarshal(body["tags"], &tags) // absent
-	_ = json.Unmarshal(body["attributes"], &attributes)
-	f.register(account).give(tags.Add, attributes.Set)
-	return nil
 }
 
 func (f *fake) list(q url.Values) map[string]any {

@@ -253,8 +253,8 @@ func (im *importer) write(ctx context.Context) (err error) {
 func (im *importer) read(ctx context.Context, src *source, run func(*batch) error) error {
 	var earlier []*batch // that may not be done
 	b := newBatch()
-	cut := func() error {
-		b.end, b.read = src.place(), src.read.n.Load()
+	cut := func(end place) error {
+		b.end, b.read = end, src.read.n.Load()
 		earlier = slices.DeleteFunc(earlier, func(e *batch) bool {
 			select {
 			case <-e.done:
@@ -271,9 +271,10 @@ func (im *importer) read(ctx context.Context, src *source, run func(*batch) erro
 		return err
 	}
 	for {
+		before := src.place()
 		r, err := src.next()
 		if errors.Is(err, io.EOF) {
-			return cut() // it may be empty: then its place is the end of the file
+			return cut(src.place()) // it may be empty: then its place is the end of the file
 		}
 		if err != nil {
 			return err
@@ -286,11 +287,19 @@ func (im *importer) read(ctx context.Context, src *source, run func(*batch) erro
 				if err := im.slots.ensure(ctx, names); err != nil {
 					return err
 				}
+				if err := e.lay(); err != nil {
+					return err
+				}
+			}
+		}
+		if !b.takes(e) {
+			if err := cut(before); err != nil {
+				return err
 			}
 		}
 		b.add(e)
 		if b.full() {
-			if err := cut(); err != nil {
+			if err := cut(src.place()); err != nil {
 				return err
 			}
 		}

@@ -148,12 +148,12 @@ func TestResume(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(uint64(seed), 7))
 			f := startFake(t)
-			s := draw(t, r, 6000, name)
+			s := draw(t, r, 12000, name)
 			stops, goneOn := 0, 0
 			for {
 				ctx, cancel := context.WithCancel(t.Context())
 				begin := func() int { f.mu.Lock(); defer f.mu.Unlock(); return f.calls }()
-				last := begin + 3 + r.IntN(120)
+				last := begin + 2 + r.IntN(8)
 				f.mu.Lock()
 				f.before = func(n int, _ string) fault {
 					if n >= last {
@@ -213,7 +213,7 @@ func TestPatienceEnds(t *testing.T) {
 	f := startFake(t)
 	s := draw(t, rand.New(rand.NewPCG(1, 3)), 3000, "users.ndjson")
 	var away atomic.Bool
-	f.before = func(n int, _ string) fault { return fault{cut: n > 40 || away.Load()} }
+	f.before = func(n int, _ string) fault { return fault{cut: n > 5 || away.Load()} }
 	im := hasty(t, f, s.config(), Streams{Err: io.Discard})
 	im.calls.patience = time.Millisecond
 	if err := im.run(t.Context(), io.Discard); err == nil || !strings.Contains(err.Error(), "gave up") || !strings.Contains(err.Error(), "run the same command again") {
@@ -261,7 +261,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		}
 	}
 	f.before = func(_ int, command string) fault {
-		if strings.HasSuffix(command, "multiaccount_import") {
+		if command == accountsPath {
 			<-full
 		}
 		return fault{}
@@ -270,7 +270,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Those in order, the one that is committed, and the one that is put in.
-	if limit := int64((cfg.Callers + 3) * perCall); most.Load() > limit || most.Load() == 0 || lines.Load() != 20000 {
+	if limit := int64((cfg.Callers + 3) * perBatch); most.Load() > limit || most.Load() == 0 || lines.Load() != 20000 {
 		t.Errorf("held %d of %d lines at once, want at most %d", most.Load(), lines.Load(), limit)
 	}
 	s.check(t, f)
@@ -335,7 +335,7 @@ func TestServiceRefuses(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "1 of 100 lines were refused") {
 		t.Errorf("got %v", err)
 	}
-	if want := "line 43 refused: the service refuses it: all_member_push/im_add_tag: 90032"; !strings.Contains(errs.String(), want) {
+	if want := "line 43 refused: the service refuses it: POST /v1/accounts: 422"; !strings.Contains(errs.String(), want) {
 		t.Errorf("got %s", errs.String())
 	}
 	for i := range 100 {
@@ -352,7 +352,7 @@ func TestJournalOfSomethingElse(t *testing.T) {
 	s := draw(t, rand.New(rand.NewPCG(1, 3)), 3000, "users.ndjson")
 	ctx, cancel := context.WithCancel(t.Context())
 	f.before = func(n int, _ string) fault {
-		if n > 40 {
+		if n > 5 {
 			cancel()
 		}
 		return fault{}

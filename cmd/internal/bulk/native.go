@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/carillon-push/carillon/pkg/client"
 	"github.com/carillon-push/carillon/pkg/usersig"
@@ -26,7 +27,7 @@ const (
 )
 
 // native calls the interface under /v1 until it answers, as the same admin as the contract's. A refusal that will stay is a
-// *client.Error with the HTTP status for its code. A nil body is none.
+// *client.Error with the HTTP status for its code. A nil body is none, and to a nil answer none is read.
 func (c *caller) native(ctx context.Context, method, path string, query url.Values, body, answer any) error {
 	return c.do(ctx, func(ctx context.Context) error { return c.nativeOnce(ctx, method, path, query, body, answer) })
 }
@@ -64,6 +65,10 @@ func (c *caller) nativeOnce(ctx context.Context, method, path string, query url.
 	if resp.StatusCode >= 300 {
 		return problem(resp)
 	}
+	if answer == nil {
+		_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer)) // so that the connection can be used again
+		return err
+	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(answer); err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
@@ -84,35 +89,19 @@ func problem(resp *http.Response) error {
 	if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
 		return fmt.Errorf("HTTP %d: %s", resp.StatusCode, info)
 	}
-	return &client.Error{Command: resp.Request.Method + " " + accountsPath, Code: resp.StatusCode, Info: info}
+	return &client.Error{Command: resp.Request.Method + " " + resp.Request.URL.Path, Code: resp.StatusCode, Info: info}
 }
 
-// writeNative writes one user whose account the contract's JSON cannot carry: here it stands in the path.
-func (c *caller) writeNative(ctx context.Context, entries []*entry) error {
-	for _, e := range entries {
-		path := accountsPath + "/" + url.PathEscape(e.user.Account)
-		var answer json.RawMessage
-		err := c.native(ctx, http.MethodPut, path, nil, struct{}{}, &answer)
-		change := map[string]any{}
-		if len(e.user.Tags) > 0 {
-			change["tags"] = map[string]any{"add": e.user.Tags}
-		}
-		if len(e.user.Attributes) > 0 {
-			change["attributes"] = map[string]any{"set": e.user.Attributes}
-		}
-		if err == nil && len(change) > 0 {
-			err = c.native(ctx, http.MethodPatch, path, nil, change, &answer)
-		}
-		if no := refused(err); no != nil {
-			e.refuse(no)
-		} else if err != nil {
-			return err
-		}
+// merge tells the service of some users, of whom it takes all or none.
+func (c *caller) merge(ctx context.Context, entries []*entry) error {
+	accounts := make([]json.RawMessage, len(entries))
+	for i, e := range entries {
+		accounts[i] = e.body
 	}
-	return nil
+	return c.native(ctx, http.MethodPost, accountsPath, nil, map[string]any{"accounts": accounts}, nil)
 }
 
-// addDevices registers the devices of some users, of whom there are at most perCall, and so a thousand devices.
+// addDevices registers the devices of some users, of whom there are at most perDevices, and so a thousand devices.
 func (c *caller) addDevices(ctx context.Context, entries []*entry) error {
 	type device struct {
 		Account       string `json:"account,omitempty"`
@@ -124,7 +113,7 @@ func (c *caller) addDevices(ctx context.Context, entries []*entry) error {
 	for _, e := range entries {
 		for _, d := range e.user.Devices {
 			next := device{Account: e.user.Account, Device: d}
-			if e.raw() {
+			if !utf8.ValidString(e.user.Account) {
 				next.Account, next.AccountBase64 = "", []byte(e.user.Account)
 			}
 			devices, owners = append(devices, next), append(owners, e)

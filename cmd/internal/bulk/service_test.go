@@ -108,10 +108,10 @@ func TestResumeWithService(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	cfg := bulk.DefaultImport()
 	cfg.File = filepath.Join(t.TempDir(), "users.csv")
-	cfg.Callers = 4
+	cfg.Callers = 1 // so that some batches are done before a run is stopped
 	var text strings.Builder
 	text.WriteString("account,city,tags\n")
-	const users = 2000
+	const users = 5000
 	for i := range users {
 		text.WriteString(user(i) + ",c" + user(i) + ",a|" + user(i) + "\n")
 	}
@@ -120,7 +120,7 @@ func TestResumeWithService(t *testing.T) {
 	}
 	for runs := 0; ; runs++ {
 		ctx, cancel := context.WithCancel(t.Context())
-		rest := &client.REST{URL: s.REST.URL, App: s.REST.App, Admin: s.REST.Admin, Key: s.REST.Key, HTTP: stopping(cancel, 20+r.IntN(10))}
+		rest := &client.REST{URL: s.REST.URL, App: s.REST.App, Admin: s.REST.Admin, Key: s.REST.Key, HTTP: stopping(cancel, 5+r.IntN(3))}
 		err := bulk.Import(ctx, cfg, rest, bulk.Streams{Out: io.Discard, Err: io.Discard})
 		cancel()
 		if err == nil {
