@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/carillon-push/carillon/pkg/wire"
 )
 
 // Pulls are short, so that a lost broker is noticed in seconds.
@@ -85,6 +87,7 @@ type fold struct {
 	read   bool   // everything that was there at the start has been handled
 	goal   uint64 // sequence behind the newest message when it was asked for
 	asked  bool
+	again  bool  // it has had, or tried to have, a consumer
 	failed error // from Handle
 	seen   follower
 }
@@ -102,6 +105,12 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 	ctx, cancel := b.conns.until(ctx)
 	defer cancel()
 	defer func() { err = cause(ctx, err) }()
+	if f.again {
+		if err := b.answering(ctx, wire.ClusterSubject); err != nil {
+			return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
+		}
+	}
+	f.again = true
 	making, made := context.WithTimeout(ctx, consumerTime)
 	cons, err := b.in.CreateConsumer(making, f.cfg.Stream, f.consumer())
 	made()
