@@ -21,52 +21,66 @@ import (
 // askEvery is the pause between two of the small questions.
 const askEvery = 100 * time.Millisecond
 
-// answering waits until a subject of the broker's is answered, however late the answer is, or ctx ends. The error is an
-// *jetstream.APIError when the answer is a refusal that another leader would not take back.
+// answering waits until a subject of the broker's is answered, however late, or ctx ends. The error is a *jetstream.APIError
+// when the answer is a refusal that another leader would not take back.
 func (b *core) answering(ctx context.Context, subject string) error {
+	m, err := b.insist(ctx, subject, nil)
+	if err != nil {
+		return err
+	}
+	refused, err := apiRefusal(m)
+	if err == nil && refused != nil {
+		err = refused
+	}
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", subject, err)
+	}
+	return nil
+}
+
+// insist puts a small question again and again, until the leader whom it is for answers it, or ctx ends.
+func (b *core) insist(ctx context.Context, subject string, question []byte) (*nats.Msg, error) {
 	nc, inbox := b.in.Conn(), nats.NewInbox()
 	answers := make(chan *nats.Msg, 64) // when full, what is dropped says what the others say
 	sub, err := nc.ChanSubscribe(inbox, answers)
 	if err != nil {
-		return fmt.Errorf("ask %s: %w", subject, err)
+		return nil, fmt.Errorf("ask %s: %w", subject, err)
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // the connection may be gone already
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for {
-		if err := nc.PublishRequest(subject, inbox, nil); err != nil {
-			return fmt.Errorf("ask %s: %w", subject, err)
+		if err := nc.PublishRequest(subject, inbox, question); err != nil {
+			return nil, fmt.Errorf("ask %s: %w", subject, err)
 		}
-		for asking := true; asking; {
+		for waiting := true; waiting; {
 			select { // an answer or the ticker wakes it, ctx ends it
 			case <-ctx.Done():
-				return fmt.Errorf("ask %s: %w", subject, ctx.Err())
+				return nil, fmt.Errorf("ask %s: %w", subject, ctx.Err())
 			case m := <-answers:
-				if err, later := answered(m); !later {
-					return err
+				refused, err := apiRefusal(m)
+				if err != nil || refused == nil || refused.Code != 503 { // with 503 there is nobody who would know
+					return m, nil
 				}
 			case <-tick.C:
-				asking = false
+				waiting = false
 			}
 		}
 	}
 }
 
-// answered reads an answer: nil, or what the broker refuses, and whether a leader may answer otherwise later.
-func answered(m *nats.Msg) (refused error, later bool) {
-	if m.Header.Get("Status") == "503" { // no server is there that would know
-		return nil, true
+// apiRefusal is the refusal that an answer of the broker's is, or nil. The error is that it cannot be read.
+func apiRefusal(m *nats.Msg) (*jetstream.APIError, error) {
+	if m.Header.Get("Status") == "503" {
+		return &jetstream.APIError{Code: 503, Description: nats.ErrNoResponders.Error()}, nil
 	}
 	var got struct {
 		Error *jetstream.APIError `json:"error"`
 	}
 	if err := json.Unmarshal(m.Data, &got); err != nil {
-		return fmt.Errorf("read an answer of the broker's: %w", err), false
+		return nil, fmt.Errorf("read an answer of the broker's: %w", err)
 	}
-	if got.Error == nil {
-		return nil, false
-	}
-	return got.Error, got.Error.Code == 503
+	return got.Error, nil
 }
 
 // tasksOf gives the durable consumer that workers share. Who had it before (again) does not make it anew as long as it is
