@@ -80,6 +80,12 @@ func TestAWorkerNeedsNoLeaderOfTheCluster(t *testing.T) {
 	if n := made.Load(); n != 1 {
 		t.Fatalf("the consumer was made %d times", n)
 	}
+	if leader, err := b.ConsumerLeader(t.Context(), wire.AudiencesStream, durable); err != nil || leader == "" {
+		t.Errorf("the consumer is led by %q, %v", leader, err)
+	}
+	if _, err := b.ConsumerLeader(t.Context(), wire.AudiencesStream, "none"); err == nil {
+		t.Error("a consumer that is not there is led")
+	}
 	servers.Stop(lost)
 	task()
 	if n := made.Load(); n != 1 || asked.Load() == 0 {
