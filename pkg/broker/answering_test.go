@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -89,6 +90,21 @@ func TestPauseOfATask(t *testing.T) {
 	} {
 		if pause := taskPause(test.err, test.delivered); (pause <= leaderlessPause) != test.soon || pause <= 0 {
 			t.Errorf("%v, for the %dth time: %v", test.err, test.delivered, pause)
+		}
+	}
+}
+
+// A fold's first consumer has all of the time; the next ones have less at first, then as much again.
+func TestPatienceOfAFold(t *testing.T) {
+	t.Parallel()
+	var f fold
+	if d := f.patience(); d != consumerTime {
+		t.Errorf("at first %v", d)
+	}
+	f.again = true
+	for i, want := range []int{4, 2, 1, 1, 1} {
+		if d := f.patience(); d != consumerTime/time.Duration(want) {
+			t.Errorf("try %d: %v", i, d)
 		}
 	}
 }
