@@ -82,6 +82,9 @@ type kind struct {
 	note   string
 
 	pushes, visits []float64 // seconds, of each repeat
+	// Of the broker's: seconds until PUSHES had a leader, until all that a push goes through had, and how much longer the
+	// longest push took.
+	leader, leaders, behind []float64
 }
 
 func kinds(o Options) []*kind {
@@ -131,6 +134,9 @@ func Run(ctx context.Context, o Options) (figures []report.Figure, err error) {
 		if len(k.pushes) > 0 {
 			figures = append(figures, k.figure())
 		}
+		if len(k.leader) > 0 {
+			figures = append(figures, k.elections()...)
+		}
 	}
 	return append(figures, w.calm()...), nil
 }
@@ -175,11 +181,22 @@ func (w *world) disturb(ctx context.Context, k *kind, repeat int) error {
 	if err != nil {
 		return err
 	}
+	var elected *elections
+	if k.role == fleet.Broker {
+		if elected, err = newElections(ctx, w.f, victim); err != nil {
+			return err
+		}
+	}
 	from := time.Now()
 	if k.stop {
 		victim.Signal(syscall.SIGSTOP)
 	} else {
 		victim.Kill()
+	}
+	if elected != nil {
+		if err := elected.watch(ctx, victim, from); err != nil {
+			return err
+		}
 	}
 	if err := w.standing(ctx, k, from.Add(margin)); err != nil {
 		return err
@@ -198,6 +215,11 @@ func (w *world) disturb(ctx context.Context, k *kind, repeat int) error {
 	}
 	until := time.Now()
 	k.pushes = append(k.pushes, w.pushes.longest(from.Add(-w.o.PushEvery), until).Seconds())
+	if elected != nil {
+		k.leader = append(k.leader, elected.pushes.Seconds())
+		k.leaders = append(k.leaders, elected.all.Seconds())
+		k.behind = append(k.behind, max(0, k.pushes[len(k.pushes)-1]-elected.all.Seconds()))
+	}
 	k.visits = append(k.visits, w.visits.longest(from.Add(-w.o.VisitEvery), until).Seconds())
 	if k.role == fleet.Deliver {
 		return w.again(ctx)
@@ -245,6 +267,15 @@ func (w *world) whole(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// elections are the parts of the time that the loss of the broker's leader takes.
+func (k *kind) elections() []report.Figure {
+	return []report.Figure{
+		report.New("failover: "+k.name+": of that, until PUSHES has another leader", "s", k.leader...).Noting("NATS's; 4 to 9 s by its constants"),
+		report.New("failover: "+k.name+": of that, until all that a push goes through have", "s", k.leaders...).Noting("NATS's; PUSHES, the shard's log, AUDIENCES and two consumers"),
+		report.New("failover: "+k.name+": of that, from then until the longest push has come", "s", k.behind...).Noting("ours: what has gathered meanwhile goes out"),
+	}
 }
 
 // figure is the median of the repeats, and the goal is of the longest.

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/carillon-push/carillon/pkg/wire"
 )
 
 // join makes the embedded server one of a cluster.
@@ -115,6 +118,29 @@ func unsettled(err error) bool {
 	}
 	return errors.Is(err, ErrNotFound) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
 		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, jetstream.ErrJetStreamNotEnabled)
+}
+
+// ConsumerLeader is the name of the server that leads a consumer, empty for one without replicas.
+func (b *Broker) ConsumerLeader(ctx context.Context, stream, consumer string) (string, error) {
+	m, err := b.in.Conn().RequestWithContext(ctx, wire.ConsumerInfoSubject(stream, consumer), nil) // pulled from or not
+	if err != nil {
+		return "", fmt.Errorf("look up consumer %s of %s: %w", consumer, stream, err)
+	}
+	var info jetstream.ConsumerInfo
+	refused, err := apiRefusal(m)
+	if err == nil && refused != nil {
+		err = refused
+	}
+	if err == nil {
+		err = json.Unmarshal(m.Data, &info)
+	}
+	if err != nil {
+		return "", fmt.Errorf("look up consumer %s of %s: %w", consumer, stream, err)
+	}
+	if info.Cluster == nil {
+		return "", nil
+	}
+	return info.Cluster.Leader, nil
 }
 
 // Leader is the name of the server that leads a stream, empty for a server alone.

@@ -101,7 +101,12 @@ func (b *core) fromLeader(ctx context.Context, stream string, get msgGet) (*Mess
 	}
 	var answer *nats.Msg
 	err = b.conns.answered(ctx, func(ctx context.Context) (err error) {
-		answer, err = b.in.Conn().RequestWithContext(ctx, wire.LeaderSubject(stream), req)
+		once, stop := context.WithTimeout(ctx, askTime)
+		defer stop()
+		answer, err = b.in.Conn().RequestWithContext(once, wire.LeaderSubject(stream), req)
+		if err != nil && once.Err() != nil && ctx.Err() == nil { // perhaps there was no leader to answer
+			answer, err = b.insist(ctx, wire.LeaderSubject(stream), req)
+		}
 		return err
 	})
 	if err != nil {

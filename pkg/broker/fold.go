@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/carillon-push/carillon/pkg/wire"
 )
 
 // Pulls are short, so that a lost broker is noticed in seconds.
@@ -19,7 +21,8 @@ const (
 	// foldIdle is how long the broker keeps the consumer of a fold that has gone without a word.
 	foldIdle = 30 * time.Second
 	// consumerTime is how long making a consumer may take: the server that is to have it may be gone, and the next try may
-	// get another.
+	// get another. Who follows again waits for a quarter of that at first, as a cluster gives consumers to a server that has
+	// just died as to any other, and for twice as long each time, as it may be the broker that is slow.
 	consumerTime = 2 * time.Second
 	// foldRecheck is how often a fold that waits for a server which is behind asks again what is to come.
 	foldRecheck = 20 * time.Millisecond
@@ -85,6 +88,8 @@ type fold struct {
 	read   bool   // everything that was there at the start has been handled
 	goal   uint64 // sequence behind the newest message when it was asked for
 	asked  bool
+	again  bool  // it has had, or tried to have, a consumer
+	mute   int   // tries in a row, but the first of all, to make one that were not answered
 	failed error // from Handle
 	seen   follower
 }
@@ -102,12 +107,18 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 	ctx, cancel := b.conns.until(ctx)
 	defer cancel()
 	defer func() { err = cause(ctx, err) }()
-	making, made := context.WithTimeout(ctx, consumerTime)
+	if f.again {
+		if err := b.answering(ctx, wire.ClusterSubject); err != nil {
+			return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
+		}
+	}
+	making, made := context.WithTimeout(ctx, f.patience())
 	cons, err := b.in.CreateConsumer(making, f.cfg.Stream, f.consumer())
 	made()
-	if err != nil {
+	if f.again = true; err != nil {
 		return fmt.Errorf("follow %s: %w", f.cfg.Stream, err)
 	}
+	f.mute = 0
 	info := cons.CachedInfo()
 	defer b.forget(ctx, f.cfg.Stream, info.Name)
 	f.seen.follows(info.Name)
@@ -157,6 +168,15 @@ func (b *Broker) foldOnce(ctx context.Context, f *fold) (err error) {
 			return nil
 		}
 	}
+}
+
+// patience is how long the next try to make a consumer may take.
+func (f *fold) patience() time.Duration {
+	if !f.again {
+		return consumerTime
+	}
+	f.mute++
+	return consumerTime >> max(0, 3-f.mute)
 }
 
 // consumer is what hands the fold its messages from where it is. It is this process's alone, and keeps nothing.

@@ -58,8 +58,8 @@ func (b *Broker) Queue(ctx context.Context, cfg QueueConfig) error {
 
 func (b *Broker) queue(ctx context.Context, cfg QueueConfig) error {
 	backoff := 50 * time.Millisecond
-	for {
-		err := b.queueOnce(ctx, cfg, func() { backoff = 50 * time.Millisecond })
+	for had := false; ; {
+		err := b.queueOnce(ctx, cfg, &had, func() { backoff = 50 * time.Millisecond })
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -73,18 +73,19 @@ func (b *Broker) queue(ctx context.Context, cfg QueueConfig) error {
 	}
 }
 
-// queueOnce does tasks until ctx ends or the connection is lost. A task that the broker gives as ctx ends goes back to it.
-func (b *Broker) queueOnce(ctx context.Context, cfg QueueConfig, progress func()) (err error) {
+// queueOnce does tasks until ctx ends or the connection is lost. had is workOnce's. A task that the broker gives as ctx ends goes back to it.
+func (b *Broker) queueOnce(ctx context.Context, cfg QueueConfig, had *bool, progress func()) (err error) {
 	ctx, cancel := b.conns.until(ctx)
 	defer cancel()
 	defer func() { err = cause(ctx, err) }()
-	cons, err := b.in.CreateOrUpdateConsumer(ctx, cfg.Stream, jetstream.ConsumerConfig{
+	cons, err := b.tasksOf(ctx, cfg.Stream, jetstream.ConsumerConfig{
 		Durable: cfg.Durable, FilterSubject: cfg.Filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: queueWait,
 		MaxAckPending: queueOpen, MaxDeliver: -1,
-	})
+	}, *had)
 	if err != nil {
-		return fmt.Errorf("make consumer %s of %s: %w", cfg.Durable, cfg.Stream, err)
+		return fmt.Errorf("make or find consumer %s of %s: %w", cfg.Durable, cfg.Stream, err)
 	}
+	*had = true
 	msgs, err := cons.Messages(jetstream.PullMaxMessages(1), jetstream.PullExpiry(workPull), jetstream.PullHeartbeat(workPull/2))
 	if err != nil {
 		return fmt.Errorf("take tasks from %s: %w", cfg.Stream, err)

@@ -52,8 +52,8 @@ func (b *Broker) Work(ctx context.Context, cfg WorkConfig) error {
 	}}
 	defer b.track(seen)()
 	backoff := 50 * time.Millisecond
-	for {
-		err := b.workOnce(ctx, cfg, seen, func() { backoff = 50 * time.Millisecond })
+	for had := false; ; {
+		err := b.workOnce(ctx, cfg, seen, &had, func() { backoff = 50 * time.Millisecond })
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -69,18 +69,21 @@ func (b *Broker) Work(ctx context.Context, cfg WorkConfig) error {
 	}
 }
 
-func (b *Broker) workOnce(ctx context.Context, cfg WorkConfig, seen *follower, progress func()) (err error) {
+// workOnce takes tasks until ctx ends or the connection is lost. had says whether there has been a consumer, and is set when
+// there is one.
+func (b *Broker) workOnce(ctx context.Context, cfg WorkConfig, seen *follower, had *bool, progress func()) (err error) {
 	ctx, cancel := b.conns.until(ctx)
 	defer cancel()
 	defer func() { err = cause(ctx, err) }()
-	cons, err := b.in.CreateOrUpdateConsumer(ctx, cfg.Stream, jetstream.ConsumerConfig{
+	cons, err := b.tasksOf(ctx, cfg.Stream, jetstream.ConsumerConfig{
 		Durable: cfg.Durable, FilterSubject: cfg.Filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
 		MaxAckPending: 1, MaxDeliver: -1,
 		PriorityPolicy: jetstream.PriorityPolicyPrioritized, PriorityGroups: []string{workGroup},
-	})
+	}, *had)
 	if err != nil {
-		return fmt.Errorf("make consumer %s of %s: %w", cfg.Durable, cfg.Stream, err)
+		return fmt.Errorf("make or find consumer %s of %s: %w", cfg.Durable, cfg.Stream, err)
 	}
+	*had = true
 	seen.follows(cfg.Durable)
 	for {
 		if err := b.workAtRank(ctx, cons, cfg, seen, progress); err != nil {
@@ -171,7 +174,7 @@ func (b *Broker) task(ctx context.Context, cfg WorkConfig, m jetstream.Msg, seen
 	if err != nil {
 		b.metrics.tasks.WithLabelValues(taskFailed).Inc()
 		b.log.Warn("a task failed; it will come again", "subject", msg.Subject, "seq", msg.Seq, "delivery", meta.NumDelivered, "err", err)
-		if err := m.NakWithDelay(retryDelay(meta.NumDelivered)); err != nil {
+		if err := m.NakWithDelay(taskPause(err, meta.NumDelivered)); err != nil {
 			return fmt.Errorf("give back task %s: %w", msg.Subject, err)
 		}
 		return nil
@@ -196,6 +199,18 @@ func sign(m jetstream.Msg, done <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// leaderlessPause is the longest pause of a task that failed because the broker had no leader for what it asked: there will
+// be one, and each such try has waited for an answer already.
+const leaderlessPause = 200 * time.Millisecond
+
+// taskPause is how long a task that failed waits until it comes again.
+func taskPause(err error, delivered uint64) time.Duration {
+	if unsettled(err) || errors.Is(err, ErrLost) {
+		return min(retryDelay(delivered), leaderlessPause)
+	}
+	return retryDelay(delivered)
 }
 
 // retryDelay grows with the number of deliveries, so that a task that cannot succeed does not keep a core busy.

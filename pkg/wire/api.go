@@ -17,6 +17,14 @@ func (b ObjectBucket) Subjects() []string {
 // LeaderSubject is where a stream's leader, and none of its replicas, is asked for a message.
 func LeaderSubject(stream string) string { return "$JS.API.STREAM.MSG.GET." + stream }
 
+// ClusterSubject is where the leader of the cluster, who alone makes streams and consumers, is asked for a sign of life.
+const ClusterSubject = "$JS.API.INFO"
+
+// ConsumerInfoSubject is where a consumer's leader is asked for its state; the leader of the cluster says that there is none.
+func ConsumerInfoSubject(stream, consumer string) string {
+	return "$JS.API.CONSUMER.INFO." + stream + "." + consumer
+}
+
 // StreamInfoSubject is where a stream's leader is asked which subjects it has.
 func StreamInfoSubject(stream string) string { return "$JS.API.STREAM.INFO." + stream }
 
