@@ -105,9 +105,9 @@ func TestChurnAgainstOracle(t *testing.T) {
 		x.Apply(u, &push.Record{Deleted: true})
 	}
 	checkInvariants(t, x, oracle{})
-	for i, b := range x.postings.bigs {
-		if b.bits != nil {
-			t.Errorf("bitmap %d outlived its term", i)
+	for i, b := range x.postings.blocks {
+		if b != nil {
+			t.Errorf("block %d outlived its term", i)
 		}
 	}
 }
@@ -183,7 +183,7 @@ func TestChurnDoesNotLeak(t *testing.T) {
 		x.Apply(uint32(u), &push.Record{Deleted: true})
 	}
 	checkInvariants(t, x, oracle{})
-	if live := x.terms.names.live + x.forward.runs.live + x.postings.lists.live; live != 0 {
+	if live := x.terms.names.live + x.forward.runs.live + x.postings.lists.live + x.postings.arrays.live; live != 0 {
 		t.Errorf("%d elements of the arenas belong to nobody", live)
 	}
 }

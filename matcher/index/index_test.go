@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/carillon-push/carillon/pkg/predicate"
 	"github.com/carillon-push/carillon/pkg/push"
+	"github.com/carillon-push/carillon/pkg/wire"
 )
 
 func TestAgainstOracle(t *testing.T) {
@@ -280,4 +282,23 @@ func FuzzIndex(f *testing.F) {
 		checkAgainst(t, x, o, n)
 		checkAgainst(t, x, o, predicate.Simplify(n))
 	})
+}
+
+// Any mixture of array, bits and runs is laid out as one that roaring reads, and with Users, as EncodeBitmap does.
+func TestEncodeIsEval(t *testing.T) {
+	t.Parallel()
+	x := sampleIndex(5000)
+	for _, n := range []predicate.Node{
+		predicate.All{}, predicate.None{}, predicate.Tag{Name: "third"}, predicate.Tag{Name: "own-7"}, predicate.HasAttr{Slot: 3},
+		predicate.Not{Kid: predicate.Tag{Name: "third"}}, predicate.Not{Kid: predicate.All{}},
+	} {
+		want, err := wire.EncodeBitmap(x.Eval(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, users := x.Encode(n)
+		if !bytes.Equal(data, want) || users != x.Count(n) {
+			t.Errorf("%s: %d users in %d bytes; want %d in %d", predicate.String(n), users, len(data), x.Count(n), len(want))
+		}
+	}
 }
