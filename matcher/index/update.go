@@ -32,8 +32,19 @@ func (x *Index) ApplyBatch(batch []Update) {
 		some := batch[:min(len(batch), 64)]
 		batch = batch[len(some):]
 		x.touch(some)
-		for _, u := range some {
-			x.compare(u.Local, u.Record)
+		from, seen := 0, [16]uint64{}
+		for i, u := range some {
+			end := x.writing.ends[i]
+			old := x.writing.ids[from:end]
+			from = end
+			place := u.Local * 0x9e3779b1 >> 22
+			if bit := uint64(1) << (place & 63); seen[place>>6]&bit == 0 {
+				seen[place>>6] |= bit
+			} else { // the user may have changed in this batch already
+				x.writing.old = x.forward.get(u.Local, x.writing.old[:0])
+				old = x.writing.old
+			}
+			x.compare(u.Local, u.Record, old)
 		}
 	}
 	if len(x.writing.changes) == 0 {
@@ -56,7 +67,7 @@ func (x *Index) ApplyBatch(batch []Update) {
 	}
 }
 
-// touch looks at everything that comparing a batch with what is known will look at. It waits for memory at four places, each
+// touch finds the users' own terms, and looks at everything that comparing a batch with them will look at. It waits for memory at four places, each
 // behind the one before; so all users make their first step, and then all their second: the waits pass beside one another.
 func (x *Index) touch(batch []Update) {
 	w, f, d := &x.writing, &x.forward, &x.terms
@@ -70,10 +81,12 @@ func (x *Index) touch(batch []Update) {
 			sum += f.runs.tail(at - 1)[0]
 		}
 	}
+	w.ends = w.ends[:0]
 	for _, at := range w.ats {
 		if at != 0 {
 			w.ids = f.ids(at-1, w.ids)
 		}
+		w.ends = append(w.ends, len(w.ids))
 	}
 	w.ats = w.ats[:0]
 	for _, id := range w.ids {
@@ -85,14 +98,14 @@ func (x *Index) touch(batch []Update) {
 	w.touched = sum // so that the loads are made
 }
 
-// compare finds out what a record changes, and notes it: at once in the forward store and the dictionary, and for the
-// postings as changes.
-func (x *Index) compare(u uint32, rec *push.Record) {
+// compare finds out what a record changes of a user who has the old terms, and notes it: at once in the forward store and
+// the dictionary, and for the postings as changes.
+func (x *Index) compare(u uint32, rec *push.Record, old []uint32) {
 	w, d := &x.writing, &x.terms
-	w.old, w.new = x.forward.get(u, w.old[:0]), w.new[:0]
+	w.new = w.new[:0]
 	if rec.Deleted {
 		had := uint(0)
-		for _, id := range w.old {
+		for _, id := range old {
 			if k := d.at(id).kind; k != tagKind {
 				had |= 1 << k
 			}
@@ -103,13 +116,13 @@ func (x *Index) compare(u uint32, rec *push.Record) {
 		x.forward.put(u, nil)
 		return
 	}
-	w.tags.fill(d, rec.Tags)
+	w.tags.fill(rec.Tags)
 	kept, had, now := uint(0), uint(0), uint(0)
-	for _, id := range w.old {
+	for _, id := range old {
 		t := d.at(id)
 		name := d.name(t.name)
 		if t.kind == tagKind {
-			if w.tags.keep(d, rec.Tags, name) {
+			if w.tags.keep(rec.Tags, name) {
 				w.new = append(w.new, id)
 				continue
 			}
@@ -126,20 +139,20 @@ func (x *Index) compare(u uint32, rec *push.Record) {
 	same := len(w.new)
 	for i, tag := range rec.Tags {
 		if w.tags.wanted[i] {
-			x.gain(u, w.tags.hashes[i], tagKind, tag)
+			x.gain(u, tagKind, tag)
 		}
 	}
 	for s, value := range rec.Attrs {
 		if value != "" {
 			if now |= 1 << s; kept>>s&1 == 0 {
-				x.gain(u, d.hash(kind(s), value), kind(s), value)
+				x.gain(u, kind(s), value)
 			}
 		}
 	}
-	if len(w.old) == 0 { // of whom nothing is known may be new
+	if len(old) == 0 { // of whom nothing is known may be new
 		w.changes = append(w.changes, change{allUsers, u})
 	}
-	if same == len(w.old) && same == len(w.new) {
+	if same == len(old) && same == len(w.new) {
 		return
 	}
 	x.changeSets(u, had, now)
@@ -147,8 +160,8 @@ func (x *Index) compare(u uint32, rec *push.Record) {
 }
 
 // gain notes a term that the user did not have.
-func (x *Index) gain(u, h uint32, k kind, name string) {
-	w := &x.writing
+func (x *Index) gain(u uint32, k kind, name string) {
+	w, h := &x.writing, x.terms.hash(k, name)
 	id, ok := x.terms.find(h, k, name)
 	if !ok {
 		x.names.Lock()
@@ -180,12 +193,11 @@ func (w *writing) bytes() int {
 
 // tagSet is the tags of one record, for finding out which of them the user has already.
 type tagSet struct {
-	slots  []uint32 // by hash: index of the tag, and one; a power of two long, twice the tags at least
-	hashes []uint32
-	wanted []bool // the tag is not known of the user yet, and stands there the first time
+	slots  []uint32 // by key: index of the tag, and one; a power of two long, twice the tags at least
+	wanted []bool   // the tag is not known of the user yet, and stands there the first time
 }
 
-func (s *tagSet) fill(d *terms, tags []string) {
+func (s *tagSet) fill(tags []string) {
 	size := 16
 	for size < 2*len(tags) {
 		size *= 2
@@ -193,23 +205,32 @@ func (s *tagSet) fill(d *terms, tags []string) {
 	if cap(s.slots) < size {
 		s.slots = make([]uint32, size)
 	}
-	s.slots, s.hashes, s.wanted = s.slots[:size], s.hashes[:0], s.wanted[:0]
+	s.slots, s.wanted = s.slots[:size], s.wanted[:0]
 	clear(s.slots)
 	for i, tag := range tags {
-		h := d.hash(tagKind, tag)
-		slot := s.find(tags, h, tag)
+		slot := s.find(tags, tag)
 		first := s.slots[slot] == 0
 		if first {
 			s.slots[slot] = uint32(i + 1)
 		}
-		s.hashes, s.wanted = append(s.hashes, h), append(s.wanted, first)
+		s.wanted = append(s.wanted, first)
 	}
 }
 
+// key of a tag: its length and last bytes, as beginnings are often alike. It is no hash that an adversary could not fill
+// with his own; but a record has few tags, and to compare each with each is bearable.
+func tagKey(tag string) uint32 {
+	k := uint32(len(tag))
+	for i := max(0, len(tag)-5); i < len(tag); i++ {
+		k = k<<5 ^ k>>27 ^ uint32(tag[i])
+	}
+	return k * 0x9e3779b1 >> 16
+}
+
 // find gives the slot where a tag stands, or would.
-func (s *tagSet) find(tags []string, h uint32, tag string) uint32 {
+func (s *tagSet) find(tags []string, tag string) uint32 {
 	mask := uint32(len(s.slots) - 1)
-	i := h & mask
+	i := tagKey(tag) & mask
 	for s.slots[i] != 0 && tags[s.slots[i]-1] != tag {
 		i = (i + 1) & mask
 	}
@@ -217,9 +238,8 @@ func (s *tagSet) find(tags []string, h uint32, tag string) uint32 {
 }
 
 // keep says whether a name is among the tags, and that it need not be looked up.
-func (s *tagSet) keep(d *terms, tags []string, name []byte) bool {
-	tag := stringOf(name)
-	i := s.slots[s.find(tags, d.hash(tagKind, tag), tag)]
+func (s *tagSet) keep(tags []string, name []byte) bool {
+	i := s.slots[s.find(tags, stringOf(name))]
 	if i == 0 {
 		return false
 	}

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // BitmapWriter lays out a set of places in roaring's portable format as EncodeBitmap does, from pieces of 65,536 places
@@ -73,9 +74,7 @@ func (w *BitmapWriter) Array(key uint16, places []uint16) {
 		return
 	}
 	w.begin(key, len(places), false)
-	at := len(w.body)
-	w.body = append(w.body, make([]byte, 2*len(places))...)
-	for i, to := 0, w.body[at:]; i < len(places); i++ {
+	for i, to := 0, w.room(2*len(places)); i < len(places); i++ {
 		binary.LittleEndian.PutUint16(to[2*i:], places[i])
 	}
 }
@@ -117,15 +116,29 @@ func (w *BitmapWriter) Words(key uint16, words *[bitmapWords]uint64, n int) {
 		w.bits(words)
 		return
 	}
-	at := len(w.body)
-	w.body = append(w.body, make([]byte, 2*n)...)
-	to := w.body[at:]
+	// Four are written at a time, whether there are as many or not: that is faster than to ask. What is too much is written
+	// over, or cut off at the end.
+	const four = 8
+	to := w.room(2*n + four)
 	for i, x := range words {
-		for ; x != 0; x &= x - 1 {
-			binary.LittleEndian.PutUint16(to, uint16(i<<6+bits.TrailingZeros64(x)))
-			to = to[2:]
+		for left := bits.OnesCount64(x); left > 0; left -= 4 {
+			var places uint64
+			for j := range 4 {
+				places |= uint64(uint16(i<<6+bits.TrailingZeros64(x))) << (16 * j)
+				x &= x - 1
+			}
+			binary.LittleEndian.PutUint64(to, places)
+			to = to[2*min(left, 4):]
 		}
 	}
+	w.body = w.body[:len(w.body)-four]
+}
+
+// room makes the body n bytes longer, whatever they are, and gives them.
+func (w *BitmapWriter) room(n int) []byte {
+	at := len(w.body)
+	w.body = slices.Grow(w.body, n)[:at+n]
+	return w.body[at:]
 }
 
 // wordsRuns counts runs, and stops when there are more than most.
@@ -162,9 +175,7 @@ func (w *BitmapWriter) Full(key uint16) {
 }
 
 func (w *BitmapWriter) bits(words *[bitmapWords]uint64) {
-	at := len(w.body)
-	w.body = append(w.body, make([]byte, 8*bitmapWords)...)
-	to := w.body[at:]
+	to := w.room(8 * bitmapWords)
 	for i, x := range words {
 		binary.LittleEndian.PutUint64(to[8*i:], x)
 	}
