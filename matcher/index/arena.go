@@ -25,20 +25,21 @@ type arena[T uint8 | uint16 | uint32] struct {
 const (
 	chunkBits = 16
 	chunkLen  = 1 << chunkBits
-	classes   = 256
+	exact     = 64
+	classes   = 288
 	// Below this many idle elements, collecting them is not worth the while.
 	idleFloor = chunkLen
 )
 
-// sizeClass gives the class of runs of n elements, and the length of its slots. Up to 16 each length is its own class;
+// sizeClass gives the class of runs of n elements, and the length of its slots. Up to 64 each length is its own class;
 // above there are eight to a doubling, so that a slot is at most an eighth longer than its run.
 func sizeClass(n int) (class, size int) {
-	if n <= 16 {
+	if n <= exact {
 		return n, n
 	}
 	shift := bits.Len(uint(n-1)) - 4
 	eighths := (n - 1) >> shift // 8 to 15
-	return 8*shift + eighths + 1, (eighths + 1) << shift
+	return exact + 8*(shift-3) + eighths - 7, (eighths + 1) << shift
 }
 
 // alloc finds a slot for a run of n elements, n > 0. Its contents are whatever was there.

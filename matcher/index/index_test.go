@@ -212,7 +212,7 @@ func TestArenaSlotsHoldTheirRuns(t *testing.T) {
 			t.Fatalf("the slot of %d elements has class %d, a run as long %d", size, class, c)
 		}
 	}
-	if class, _ := sizeClass(1 << 31); class >= classes {
+	if class, _ := sizeClass(1 << 31); class >= classes || class < exact {
 		t.Fatalf("class %d", class)
 	}
 	rapid.Check(t, func(t *rapid.T) {

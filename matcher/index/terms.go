@@ -54,7 +54,7 @@ type terms struct {
 	round  round
 }
 
-// hashing is one table: open addressing, linear probing, a power of two long, or without slots.
+// hashing is one table: open addressing, linear probing. It is between three and four fifths full, or has no slots.
 type hashing struct {
 	slots []slot
 	used  int
@@ -107,14 +107,13 @@ func (d *terms) is(id uint32, k kind, name string) bool {
 
 // find gives the id of a term, if it is known.
 func (d *terms) find(h uint32, k kind, name string) (id uint32, ok bool) {
-	slots := d.tables[h>>(32-tableBits)].slots
-	if len(slots) == 0 {
+	t := &d.tables[h>>(32-tableBits)]
+	if len(t.slots) == 0 {
 		return 0, false
 	}
-	mask := uint32(len(slots) - 1)
-	for i := h & mask; slots[i].id != 0; i = (i + 1) & mask {
-		if slots[i].hash == h && d.is(slots[i].id-1, k, name) {
-			return slots[i].id - 1, true
+	for i := t.home(h); t.slots[i].id != 0; i = t.after(i) {
+		if t.slots[i].hash == h && d.is(t.slots[i].id-1, k, name) {
+			return t.slots[i].id - 1, true
 		}
 	}
 	return 0, false
@@ -122,16 +121,15 @@ func (d *terms) find(h uint32, k kind, name string) (id uint32, ok bool) {
 
 // like gives the id of a term that has the hash, and one; 0 if there is none.
 func (d *terms) like(h uint32) uint32 {
-	slots := d.tables[h>>(32-tableBits)].slots
-	if len(slots) == 0 {
+	t := &d.tables[h>>(32-tableBits)]
+	if len(t.slots) == 0 {
 		return 0
 	}
-	mask := uint32(len(slots) - 1)
-	i := h & mask
-	for slots[i].id != 0 && slots[i].hash != h {
-		i = (i + 1) & mask
+	i := t.home(h)
+	for t.slots[i].id != 0 && t.slots[i].hash != h {
+		i = t.after(i)
 	}
-	return slots[i].id
+	return t.slots[i].id
 }
 
 // intern gives the id of a term, and makes it if it is not known.
@@ -183,7 +181,7 @@ func (d *terms) place(h, id uint32) {
 	t := &d.tables[h>>(32-tableBits)]
 	if t.used++; t.used > len(t.slots)/5*4 {
 		old := t.slots
-		t.slots = make([]slot, max(8, 2*len(old)))
+		t.slots = make([]slot, max(10, (len(old)+len(old)/4+4)/5*5))
 		for _, e := range old {
 			if e.id != 0 {
 				t.place(e)
@@ -194,27 +192,44 @@ func (d *terms) place(h, id uint32) {
 }
 
 func (t *hashing) place(s slot) {
-	mask := uint32(len(t.slots) - 1)
-	i := s.hash & mask
+	i := t.home(s.hash)
 	for t.slots[i].id != 0 {
-		i = (i + 1) & mask
+		i = t.after(i)
 	}
 	t.slots[i] = s
+}
+
+// home is the slot that a hash is looked for at first.
+func (t *hashing) home(h uint32) uint32 {
+	return uint32(uint64(h<<tableBits) * uint64(len(t.slots)) >> 32)
+}
+
+func (t *hashing) after(i uint32) uint32 {
+	if i++; int(i) < len(t.slots) {
+		return i
+	}
+	return 0
+}
+
+// from is how many slots behind another one is.
+func (t *hashing) from(home, i uint32) uint32 {
+	if i < home {
+		i += uint32(len(t.slots))
+	}
+	return i - home
 }
 
 // release forgets a term.
 func (d *terms) release(id uint32) {
 	h := d.hashOf(id)
 	t := &d.tables[h>>(32-tableBits)]
-	mask := uint32(len(t.slots) - 1)
-	hole := h & mask
+	hole := t.home(h)
 	for t.slots[hole].id != id+1 {
-		hole = (hole + 1) & mask
+		hole = t.after(hole)
 	}
 	// Later entries of the same run move up where the hole would cut them off from their place.
-	for i := (hole + 1) & mask; t.slots[i].id != 0; i = (i + 1) & mask {
-		home := t.slots[i].hash & mask
-		if (i-home)&mask >= (i-hole)&mask {
+	for i := t.after(hole); t.slots[i].id != 0; i = t.after(i) {
+		if t.from(t.home(t.slots[i].hash), i) >= t.from(hole, i) {
 			t.slots[hole] = t.slots[i]
 			hole = i
 		}
