@@ -92,14 +92,14 @@ func (w *words) filter(into, array []uint16, want uint64) []uint16 {
 	return into[:n]
 }
 
-// common writes the elements that two ascending arrays both have.
+// leap is how many times longer an array must be for another to walk it in leaps.
+const leap = 16
+
+// common writes the elements that two ascending arrays both have, of which a is not the longer.
 func common(into, a, b []uint16) []uint16 {
-	if len(a) > len(b) {
-		a, b = b, a
-	}
 	into = into[:len(a)]
 	n := 0
-	if len(a)*16 < len(b) {
+	if len(a)*leap < len(b) {
 		for _, u := range a {
 			var found bool
 			if b, found = skip(b, u); found {

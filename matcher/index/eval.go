@@ -233,7 +233,8 @@ func (e *evaluator) both(cur some, n *node, span int) some {
 		e.top = mark
 		return cur
 	case cur.words == nil && with.words == nil:
-		return some{array: common(e.space(min(len(cur.array), len(with.array))), cur.array, with.array)}
+		e.top = mark
+		return some{array: e.common(cur.array, with.array)}
 	case cur.words == nil:
 		e.top = mark
 		return some{array: with.words.filter(e.space(len(cur.array)), cur.array, 1)}
@@ -243,6 +244,24 @@ func (e *evaluator) both(cur some, n *node, span int) some {
 	into := e.into(cur, mark)
 	into.and(cur.words, with.words)
 	return some{words: into, n: -1, own: true}
+}
+
+// common gives what two arrays both have. Long ones do not walk along one another, where each step is a guess: one is
+// written as bits, in which the other is looked up.
+func (e *evaluator) common(a, b []uint16) []uint16 {
+	const long = 512
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	into := e.space(len(a))
+	if len(a)+len(b) < long || len(a)*leap < len(b) {
+		return common(into, a, b)
+	}
+	w := e.block()
+	e.top--
+	clear(w[:])
+	w.add(b)
+	return w.filter(into, a, 1)
 }
 
 // into is where a result of cur and something that was computed after mark is written: over cur if that is scratch, and

@@ -14,9 +14,8 @@ const (
 	// a term which wavers does not change form each time.
 	minTable = maxList / 2
 	isTable  = 0xffff
-	// maxArray is the longest array of a span; one more makes bits. Up to 4,096 the array is the shorter form, but bits
-	// are joined many times faster, and few terms are in between.
-	maxArray = 1024
+	// maxArray is the longest array of a span; one more makes bits, which are then the shorter form.
+	maxArray = 4096
 	// minWords is the fewest that bits keep before they become an array again.
 	minWords = maxArray / 2
 	// isWords marks the number in a container whose content is bits.

@@ -100,15 +100,7 @@ func (w *BitmapWriter) Words(key uint16, words *[bitmapWords]uint64, n int) {
 	if runs := wordsRuns(words, most); runs <= most {
 		w.begin(key, n, true)
 		w.body = binary.LittleEndian.AppendUint16(w.body, uint16(runs))
-		for at := 0; at < 64*bitmapWords; {
-			first := nextBit(words, at, 0)
-			if first == 64*bitmapWords {
-				break
-			}
-			at = nextBit(words, first, ^uint64(0))
-			w.body = binary.LittleEndian.AppendUint16(w.body, uint16(first))
-			w.body = binary.LittleEndian.AppendUint16(w.body, uint16(at-first-1))
-		}
+		writeRuns(w.room(4*runs), words)
 		return
 	}
 	w.begin(key, n, false)
@@ -154,18 +146,32 @@ func wordsRuns(words *[bitmapWords]uint64, most int) int {
 	return runs
 }
 
-// nextBit is the first place from at on whose bit is set, or with flip all ones clear.
-func nextBit(words *[bitmapWords]uint64, at int, flip uint64) int {
-	for i := at >> 6; i < bitmapWords; i++ {
-		x := words[i] ^ flip
-		if i == at>>6 {
-			x &= ^uint64(0) << (at & 63)
+// writeRuns writes the first place and the length less one of each run. Firsts and lasts are found each by themselves, as
+// bits whose neighbour is clear: a last stands where its first was written before.
+func writeRuns(to []byte, words *[bitmapWords]uint64) {
+	first, last := 0, 0
+	for i, x := range words {
+		if x == 0 {
+			continue
 		}
-		if x != 0 {
-			return i<<6 + bits.TrailingZeros64(x)
+		before, behind := uint64(0), uint64(0)
+		if i > 0 {
+			before = words[i-1] >> 63
+		}
+		if i < bitmapWords-1 {
+			behind = words[i+1] << 63
+		}
+		for firsts := x &^ (x<<1 | before); firsts != 0; firsts &= firsts - 1 {
+			binary.LittleEndian.PutUint16(to[first:], uint16(i<<6+bits.TrailingZeros64(firsts)))
+			first += 4
+		}
+		for lasts := x &^ (x>>1 | behind); lasts != 0; lasts &= lasts - 1 {
+			run := to[last : last+4]
+			at := uint16(i<<6 + bits.TrailingZeros64(lasts))
+			binary.LittleEndian.PutUint16(run[2:], at-binary.LittleEndian.Uint16(run))
+			last += 4
 		}
 	}
-	return 64 * bitmapWords
 }
 
 // Full adds a piece whose places are all in the set.
