@@ -189,7 +189,7 @@ func (n *node) part(span int) []uint16 {
 }
 
 // probes is up to how many look-ups of one user are cheaper than computing a span.
-const probes = 512
+const probes = 128
 
 func (e *evaluator) and(n *node, span int) some {
 	var cur some

@@ -3,6 +3,7 @@ package index
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -157,21 +158,215 @@ func TestABatchIsSeenWholeOrNotAtAll(t *testing.T) {
 	readers.Wait()
 }
 
+// A value that one user has costs bytes when it appears, when it is changed for another that is as new, and when it goes.
 func TestAValueWithOneUserCostsBytes(t *testing.T) {
-	t.Parallel()
-	const users = 100_000
+	const users = 50_000
 	x := New()
-	for u := range uint32(users) {
-		x.Apply(u, &push.Record{})
+	batch := make([]Update, 64)
+	rec := make([]push.Record, len(batch))
+	round := func(value func(u uint32) string) {
+		for u := range uint32(users) {
+			rec[u%64] = push.Record{}
+			rec[u%64].Attrs[4] = value(u)
+			if batch[u%64] = (Update{u, &rec[u%64]}); u%64 == 63 || u == users-1 {
+				x.ApplyBatch(batch[:u%64+1])
+			}
+		}
 	}
+	none := func(uint32) string { return "" }
+	round(none)
 	before := x.Bytes()
-	for u := range uint32(users) {
-		rec := &push.Record{}
-		rec.Attrs[4] = fmt.Sprintf("id-%08d", u)
-		x.Apply(u, rec)
+	values := make([]string, users)
+	for n := range 12 {
+		for u := range values {
+			values[u] = fmt.Sprintf("id-%02d-%08d", n, u)
+		}
+		var from, to runtime.MemStats
+		runtime.ReadMemStats(&from)
+		round(func(u uint32) string { return values[u] })
+		runtime.ReadMemStats(&to)
+		if each := (to.TotalAlloc - from.TotalAlloc) / users; each > 200 {
+			t.Errorf("round %d: a value that is new allocates %d bytes", n, each)
+		}
+		if each := (x.Bytes() - before) / users; each > 80 {
+			t.Errorf("round %d: a value of one user costs %d bytes", n, each)
+		}
 	}
-	if each := (x.Bytes() - before) / users; each > 80 {
-		t.Errorf("a value of one user costs %d bytes", each)
+	round(none)
+	if x.Terms() != 0 {
+		t.Errorf("%d terms that nobody has", x.Terms())
+	}
+	// What is left is what the dictionary had room for; its names and the users' own terms are gone.
+	if each := (x.Bytes() - before) / users; each > 40 {
+		t.Errorf("a value that is gone costs %d bytes", each)
+	}
+}
+
+// Slots of many lengths, most of which are given back: their chunks are vacated while the rest moves, and give their memory
+// back.
+func TestArenaVacatesWhatIsWasted(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var a arena[uint16]
+		runs := map[int]struct {
+			off uint32
+			n   int
+		}{}
+		check := func() {
+			live := 0
+			for mark, r := range runs {
+				_, size := sizeClass(r.n)
+				live += size
+				for _, v := range a.run(r.off, r.n) {
+					if v != uint16(mark) {
+						t.Fatalf("run %d was overwritten", mark)
+					}
+				}
+			}
+			if a.live != live {
+				t.Fatalf("%d live, want %d", a.live, live)
+			}
+		}
+		mark := 0
+		add := func(n int) {
+			for range n {
+				mark++
+				length := 1 + mark*7919%rapid.SampledFrom([]int{20, 300, 5000}).Draw(t, "longest")
+				off := a.alloc(length)
+				for i := range a.run(off, length) {
+					a.run(off, length)[i] = uint16(mark)
+				}
+				runs[mark] = struct {
+					off uint32
+					n   int
+				}{off, length}
+			}
+		}
+		drop := func(share int) {
+			for mark, r := range runs {
+				if mark%share != 0 {
+					a.release(r.off, r.n)
+					delete(runs, mark)
+				}
+			}
+		}
+		for range rapid.IntRange(1, 4).Draw(t, "rounds") {
+			add(rapid.IntRange(1, 200).Draw(t, "n"))
+			drop(rapid.IntRange(2, 20).Draw(t, "share"))
+			a.vacate()
+			between := rapid.IntRange(0, 20).Draw(t, "between")
+			for mark, r := range runs {
+				r.off = a.moved(r.off, r.n)
+				runs[mark] = r
+				if between--; between == 0 {
+					break
+				}
+			}
+			add(10)
+			drop(11)
+			for mark, r := range runs {
+				r.off = a.moved(r.off, r.n)
+				runs[mark] = r
+			}
+			a.vacated()
+			check()
+		}
+		drop(1 << 30)
+		if a.vacate(); a.live != 0 {
+			t.Fatalf("%d live of nothing", a.live)
+		}
+		if a.vacated(); a.bytes() > 1<<14 {
+			t.Fatalf("%d bytes of nothing", a.bytes())
+		}
+	})
+}
+
+// A user whose records follow one another in one batch is as the last one says.
+func TestAUserTwiceInABatch(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		x, o := New(), oracle{}
+		for range rapid.IntRange(1, 3).Draw(t, "batches") {
+			var batch []Update
+			for range rapid.IntRange(1, 150).Draw(t, "updates") {
+				u := Update{uint32(rapid.IntRange(0, 4).Draw(t, "user")), &push.Record{Deleted: rapid.IntRange(0, 4).Draw(t, "deleted") == 0}}
+				if !u.Record.Deleted {
+					for _, tag := range rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "c", "d"}), 0, 5).Draw(t, "tags") {
+						u.Record.AddTag(tag)
+					}
+					u.Record.Attrs[3] = rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "value")
+				}
+				batch = append(batch, u)
+				o.apply(u.Local, u.Record)
+			}
+			x.ApplyBatch(batch)
+		}
+		checkInvariants(t, x, o)
+		for _, tag := range []string{"a", "b", "c", "d"} {
+			checkAgainst(t, x, o, predicate.Not{Kid: predicate.Tag{Name: tag}})
+		}
+		checkAgainst(t, x, o, predicate.HasAttr{Slot: 3})
+		checkAgainst(t, x, o, predicate.Attr{Slot: 3, Value: "x"})
+	})
+}
+
+// A writer does not wait for who reads; who reads after it sees what it wrote. Terms that come and go meanwhile are
+// forgotten when nothing waits any more.
+func TestWritersDoNotWaitForReaders(t *testing.T) {
+	t.Parallel()
+	x, o := New(), oracle{}
+	apply := func(u uint32, tags ...string) {
+		rec := &push.Record{Tags: tags}
+		x.Apply(u, rec)
+		o.apply(u, rec)
+	}
+	apply(1, "a")
+	x.mu.RLock() // somebody evaluates
+	apply(1, "b")
+	apply(2, "a", "c")
+	apply(2, "c")
+	apply(1, "a")
+	if !x.queue.waits.Load() {
+		t.Fatal("the changes do not wait for the reader")
+	}
+	x.mu.RUnlock()
+	checkAgainst(t, x, o, predicate.Tag{Name: "a"})
+	checkAgainst(t, x, o, predicate.Tag{Name: "b"})
+	checkAgainst(t, x, o, predicate.Tag{Name: "c"})
+	checkInvariants(t, x, o)
+
+	// The queue is bounded: with too much in it the writer waits after all.
+	x.mu.RLock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for u := range uint32(maxQueue) {
+			x.Apply(u, &push.Record{Tags: []string{"d", "e"}})
+		}
+	}()
+	for { // until the writer waits, which keeps readers out
+		if !x.mu.TryRLock() {
+			break
+		}
+		x.mu.RUnlock()
+		runtime.Gosched()
+	}
+	x.mu.RUnlock()
+	<-done
+	if n := x.Count(predicate.Tag{Name: "e"}); n != maxQueue {
+		t.Fatalf("%d users have the tag, want %d", n, maxQueue)
+	}
+}
+
+func TestEncodeAllocatesItsResultAlone(t *testing.T) {
+	x := sampleIndex(5000)
+	n := predicate.And{Kids: []predicate.Node{
+		predicate.Or{Kids: []predicate.Node{predicate.Tag{Name: "third"}, predicate.Tag{Name: "own-8"}, predicate.HasAttr{Slot: 1}}},
+		predicate.Not{Kid: predicate.Attr{Slot: 3, Value: "1"}},
+	}}
+	x.Encode(n)
+	if n := testing.AllocsPerRun(100, func() { x.Encode(n) }); n > 1.5 { // a collection may take the scratch
+		t.Errorf("%v allocations for an evaluation", n)
 	}
 }
 
