@@ -3,6 +3,7 @@ package index
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -365,7 +366,12 @@ func TestEncodeAllocatesItsResultAlone(t *testing.T) {
 		predicate.Not{Kid: predicate.Attr{Slot: 3, Value: "1"}},
 	}}
 	x.Encode(n)
-	if n := testing.AllocsPerRun(100, func() { x.Encode(n) }); n > 1.5 { // a collection may take the scratch
+	// The race detector takes scratch away at random, as a collection does: then it is made anew. Once is enough.
+	least := math.Inf(1)
+	for range 1000 {
+		least = min(least, testing.AllocsPerRun(1, func() { x.Encode(n) }))
+	}
+	if n := least; n > 1 {
 		t.Errorf("%v allocations for an evaluation", n)
 	}
 }

@@ -147,16 +147,21 @@ func (d *terms) next() uint32 {
 		d.freed = d.freed[:n-1]
 		return id
 	}
-	return d.append(term{})
+	return d.fresh()
 }
 
-// append gives a term the next id that was never given.
-func (d *terms) append(t term) uint32 {
+// fresh is an id that was never given.
+func (d *terms) fresh() uint32 {
 	if d.n>>termBits == len(d.pages) {
 		d.pages = append(d.pages, new([termPage]term))
 	}
-	id := uint32(d.n)
 	d.n++
+	return uint32(d.n - 1)
+}
+
+// append gives a term an id that was never given. It is for a dictionary that nobody reads yet.
+func (d *terms) append(t term) uint32 {
+	id := d.fresh()
 	*d.at(id) = t
 	return id
 }
@@ -171,7 +176,8 @@ func (d *terms) add(h uint32, k kind, name string) uint32 {
 	copy(b[hn:], name)
 
 	id := d.next()
-	*d.at(id) = term{name: off, kind: k}
+	t := d.at(id) // it has no postings; where these are is not for a writer to touch: see Index.mu
+	t.name, t.kind = off, k
 	d.place(h, id)
 	return id
 }
@@ -237,7 +243,7 @@ func (d *terms) release(id uint32) {
 	t.slots[hole] = slot{}
 	t.used--
 	d.names.release(d.at(id).name, len(d.stored(id)))
-	*d.at(id) = term{kind: noTerm}
+	d.at(id).kind = noTerm
 	d.freed = append(d.freed, id)
 }
 
