@@ -40,12 +40,6 @@ func (w *words) andNot(a, b *words) {
 	}
 }
 
-func (w *words) fill() {
-	for i := range w {
-		w[i] = ^uint64(0)
-	}
-}
-
 func (w *words) count() int {
 	n := 0
 	for i := 0; i < spanWords; i += 4 {

@@ -40,8 +40,8 @@ func blockSum(head, content []byte) uint32 {
 	return crc32.Update(crc32.Checksum(head, castagnoli), castagnoli, content)
 }
 
-// Write writes the index as it is now, so that Read makes it again. Readers do not wait, and writers only while what
-// will be written is copied in memory: about 100 bytes a user, and as long as that takes.
+// Write writes the index as it is now, so that Read makes it again. Readers hardly wait, and writers for those who read just
+// then and while what will be written is copied in memory: about 70 bytes a user, and as long as that takes.
 func (x *Index) Write(w io.Writer) error {
 	return x.image().write(w)
 }
