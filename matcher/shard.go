@@ -162,27 +162,23 @@ func (s *shard) match(ctx context.Context, m *broker.Message) (err error) {
 		wire.HeaderEvaluated: strconv.FormatUint(s.at.At(), 10),
 		wire.HeaderExpire:    strconv.FormatInt(p.Expire(), 10),
 	}}
-	var users *roaring.Bitmap
+	var users uint64
 	switch {
 	case p.Revokes != 0:
 		audience.Header[wire.HeaderRevokes] = strconv.FormatUint(uint64(p.Revokes), 10)
-		if users, err = s.audience(ctx, p.Revokes); err != nil {
-			return err
-		}
+		audience.Data, users, err = layOut(s.audience(ctx, p.Revokes))
 	case p.Again != 0:
-		if users, err = s.missed(ctx, p.Again); err != nil {
-			return err
-		}
+		audience.Data, users, err = layOut(s.missed(ctx, p.Again))
 	default:
 		start := time.Now()
-		users = s.index.Eval(node)
+		audience.Data, users = s.index.Encode(node)
 		s.m.metrics.seconds.Observe(time.Since(start).Seconds())
 	}
-	audience.Header[wire.HeaderCardinality] = strconv.FormatUint(users.GetCardinality(), 10)
-	if audience.Data, err = wire.EncodeBitmap(users); err != nil {
+	if err != nil {
 		return err
 	}
-	span.Int("users", int(users.GetCardinality()))
+	audience.Header[wire.HeaderCardinality] = strconv.FormatUint(users, 10)
+	span.Int("users", int(users))
 	if err = s.publish(ctx, audience.Once(), span); errors.Is(err, broker.ErrConflict) {
 		s.m.metrics.evaluations.WithLabelValues(resultRepeated).Inc()
 		return nil
@@ -191,8 +187,17 @@ func (s *shard) match(ctx context.Context, m *broker.Message) (err error) {
 		return err
 	}
 	s.m.metrics.evaluations.WithLabelValues(resultPublished).Inc()
-	s.m.metrics.matched.Add(float64(users.GetCardinality()))
+	s.m.metrics.matched.Add(float64(users))
 	return nil
+}
+
+// layOut gives a bitmap, if it could be had, as it is published, and how many users it holds.
+func layOut(b *roaring.Bitmap, err error) (data []byte, users uint64, _ error) {
+	if err != nil {
+		return nil, 0, err
+	}
+	data, err = wire.EncodeBitmap(b)
+	return data, b.GetCardinality(), err
 }
 
 // publish publishes an audience as a part of the span of its evaluation.

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -205,6 +206,42 @@ func BenchmarkEval(b *testing.B) {
 
 func BenchmarkCount(b *testing.B) {
 	benchmarkForms(b, func(x *Index, n predicate.Node) { x.Count(n) })
+}
+
+func BenchmarkEncode(b *testing.B) {
+	benchmarkForms(b, func(x *Index, n predicate.Node) { x.Encode(n) })
+}
+
+// manyShards are ten full shards, ten million users; a tenth of that with -short. Their users are the same, but not the
+// memory that these are in.
+var manyShards = sync.OnceValue(func() []*Index {
+	n := 10
+	if testing.Short() {
+		n = 1
+	}
+	var file bytes.Buffer
+	if err := fullShard().Write(&file); err != nil {
+		panic(err)
+	}
+	shards := make([]*Index, n)
+	for i := range shards {
+		x, err := Read(bytes.NewReader(file.Bytes()), 1<<20)
+		if err != nil {
+			panic(err)
+		}
+		shards[i] = x
+	}
+	return shards
+})
+
+// BenchmarkEncodeShards asks one shard after another.
+func BenchmarkEncodeShards(b *testing.B) {
+	shards := manyShards()
+	benchmarkForms(b, func(_ *Index, n predicate.Node) {
+		for _, x := range shards {
+			x.Encode(n)
+		}
+	})
 }
 
 func benchmarkForms(b *testing.B, ask func(*Index, predicate.Node)) {

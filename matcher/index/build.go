@@ -1,7 +1,7 @@
 package index
 
 import (
-	"encoding/binary"
+	"slices"
 
 	"github.com/carillon-push/carillon/pkg/push"
 )
@@ -14,6 +14,7 @@ type Builder struct {
 
 	// Of a batch, its terms in the order of their users.
 	keys []key
+	new  []uint32 // a user's term ids
 }
 
 // key is a term of a record, and its id if that was found among the known.
@@ -34,27 +35,26 @@ func (b *Builder) ApplyBatch(batch []Update) {
 	b.find(batch)
 	keys := b.keys
 	for _, u := range batch {
-		x.new = x.new[:0]
+		b.new = b.new[:0]
 		if u.Record.Deleted {
-			x.all.Remove(u.Local)
+			b.d.users.Remove(u.Local)
 		} else {
-			x.all.Add(u.Local)
+			b.d.users.Add(u.Local)
 			n := count(u.Record)
 			for i := range keys[:n] {
 				k := &keys[i]
 				if k.id == 0 { // it may be there since, by a record before this one
-					k.id = x.intern(k.hash, k.kind, k.name) + 1
+					k.id = x.terms.intern(k.hash, k.kind, k.name) + 1
 				}
-				x.new = append(x.new, k.id-1)
+				b.new = append(b.new, k.id-1)
 			}
 			keys = keys[n:]
-			x.sortNew()
+			slices.Sort(b.new)
+			b.new = slices.Compact(b.new)
 		}
-		x.forward.put(u.Local, x.new)
+		x.forward.put(u.Local, b.new)
 	}
-	if x.forward.runs.wasteful() {
-		x.forward = x.forward.compacted()
-	}
+	x.forward.tidy(len(b.keys))
 }
 
 // count is how many terms a record has, repeats among them.
@@ -86,19 +86,14 @@ func (b *Builder) find(batch []Update) {
 			}
 		}
 	}
-	mask := uint32(len(d.table) - 1)
 	for i := range b.keys {
 		k := &b.keys[i]
-		at := k.hash & mask
-		for d.table[at].id != 0 && d.table[at].hash != k.hash {
-			at = (at + 1) & mask
-		}
-		k.id = d.table[at].id
+		k.id = d.like(k.hash)
 	}
 	for i := range b.keys {
 		k := &b.keys[i]
 		if k.id != 0 {
-			t := &d.all[k.id-1]
+			t := d.at(k.id - 1)
 			if k.at = t.name; t.kind != k.kind {
 				k.id = 0 // another with this hash: intern finds out
 			}
@@ -106,12 +101,8 @@ func (b *Builder) find(batch []Update) {
 	}
 	for i := range b.keys {
 		k := &b.keys[i]
-		if k.id != 0 {
-			name := d.names.tail(k.at)
-			n, head := binary.Uvarint(name)
-			if string(name[head:head+int(n)]) != k.name {
-				k.id = 0
-			}
+		if k.id != 0 && string(d.name(k.at)) != k.name {
+			k.id = 0
 		}
 	}
 }

@@ -72,13 +72,26 @@ func (c churner) node(depth int) predicate.Node {
 
 func TestChurnAgainstOracle(t *testing.T) {
 	t.Parallel()
-	const users = 6000
+	const users = 12_000
+	for name, local := range map[string]func(u int) uint32{
+		"spread":                func(u int) uint32 { return uint32(u * 37) },             // over seven spans
+		"on both sides":         func(u int) uint32 { return uint32(spanLen - 5000 + u) }, // bits in two spans
+		"at the end of a shard": func(u int) uint32 { return uint32(1<<20 - 1 - u) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			churnAgainstOracle(t, users, local)
+		})
+	}
+}
+
+func churnAgainstOracle(t *testing.T, users int, local func(u int) uint32) {
 	c := churner{rand.New(rand.NewPCG(1, 2)), users}
 	x, o := New(), oracle{}
 	for round, heat := range []float64{1, 0.05, 0.8, 0, 1} {
 		var batch []Update
 		for range 2 * users {
-			u, rec := uint32(c.IntN(users)*17), c.record(heat)
+			u, rec := local(c.IntN(users)), c.record(heat)
 			batch = append(batch, Update{u, rec})
 			o.apply(u, rec)
 			if len(batch) == 64 {
@@ -88,7 +101,7 @@ func TestChurnAgainstOracle(t *testing.T) {
 		}
 		x.ApplyBatch(batch)
 		checkInvariants(t, x, o)
-		for range 60 {
+		for range 12 {
 			checkAgainst(t, x, o, c.node(2))
 		}
 		// What a term has does not depend on the way that the fold came there.
@@ -105,9 +118,9 @@ func TestChurnAgainstOracle(t *testing.T) {
 		x.Apply(u, &push.Record{Deleted: true})
 	}
 	checkInvariants(t, x, oracle{})
-	for i, b := range x.postings.bigs {
-		if b.bits != nil {
-			t.Errorf("bitmap %d outlived its term", i)
+	for i, b := range x.postings.blocks {
+		if b != nil {
+			t.Errorf("block %d outlived its term", i)
 		}
 	}
 }
@@ -173,7 +186,7 @@ func TestChurnDoesNotLeak(t *testing.T) {
 		round(n)
 		most = max(most, x.Bytes())
 	}
-	for n := 60; n < 180; n++ {
+	for n := 60; n < 120; n++ {
 		round(n)
 		if b := x.Bytes(); b > most*5/4 {
 			t.Fatalf("round %d: %d bytes, once at most %d", n, b, most)
@@ -183,7 +196,7 @@ func TestChurnDoesNotLeak(t *testing.T) {
 		x.Apply(uint32(u), &push.Record{Deleted: true})
 	}
 	checkInvariants(t, x, oracle{})
-	if live := x.terms.names.live + x.forward.runs.live + x.postings.lists.live; live != 0 {
+	if live := x.terms.names.live + x.forward.runs.live + x.postings.lists.live + x.postings.arrays.live; live != 0 {
 		t.Errorf("%d elements of the arenas belong to nobody", live)
 	}
 }

@@ -1,143 +1,413 @@
 package index
 
 import (
-	"cmp"
+	"bytes"
+	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/carillon-push/carillon/pkg/predicate"
+	"github.com/carillon-push/carillon/pkg/wire"
 )
 
 // Eval gives the users for whom the condition holds, by their places within the shard. The bitmap is the caller's own, and
-// run-optimized: ready to be published.
+// its containers have their shortest forms.
 func (x *Index) Eval(n predicate.Node) *roaring.Bitmap {
-	b := x.evalOwned(n)
-	b.RunOptimize()
+	e := evaluators.Get().(*evaluator)
+	defer evaluators.Put(e)
+	e.layout(x, n)
+	e.data = e.out.Append(e.data[:0])
+	b := roaring.New()
+	if _, err := b.ReadFrom(bytes.NewReader(e.data)); err != nil {
+		panic(fmt.Sprintf("a layout of our own cannot be read: %v", err)) // tests hold that it can
+	}
 	return b
 }
 
-func (x *Index) evalOwned(n predicate.Node) *roaring.Bitmap {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	switch s := x.eval(n); {
-	case s.bits == nil:
-		return roaring.BitmapOf(s.list...)
-	case s.owned:
-		return s.bits
-	default:
-		return s.bits.Clone()
-	}
+// Encode is Eval laid out, as wire.EncodeBitmap does it, and how many users it holds for: what a push needs, without a
+// bitmap in between.
+func (x *Index) Encode(n predicate.Node) (data []byte, users uint64) {
+	e := evaluators.Get().(*evaluator)
+	defer evaluators.Put(e)
+	e.layout(x, n)
+	return e.out.Append(nil), uint64(e.out.Users())
 }
 
-// Count is how many users the condition holds for, without making the bitmap where that can be avoided.
+// Count is how many users the condition holds for.
 func (x *Index) Count(n predicate.Node) uint64 {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.count(n)
+	e := evaluators.Get().(*evaluator)
+	defer evaluators.Put(e)
+	users := 0
+	e.each(x, n, func(_ int, s some) { users += s.len() })
+	return uint64(users)
 }
 
-func (x *Index) count(n predicate.Node) uint64 {
-	switch n := n.(type) {
-	case predicate.Not:
-		return x.all.GetCardinality() - x.count(n.Kid)
-	case predicate.And:
-		if len(n.Kids) == 2 {
-			return common(x.eval(n.Kids[0]), x.eval(n.Kids[1]))
-		}
-	case predicate.Or:
-		if len(n.Kids) == 2 {
-			a, b := x.eval(n.Kids[0]), x.eval(n.Kids[1])
-			return a.size() + b.size() - common(a, b)
-		}
-	}
-	return x.eval(n).size()
-}
-
-// eval needs mu held, and what it gives is good only until mu is released, unless it is owned.
-func (x *Index) eval(n predicate.Node) set {
-	switch n := n.(type) {
-	case predicate.All:
-		return set{bits: x.all}
-	case predicate.Tag:
-		return x.lookupTerm(tagKind, n.Name)
-	case predicate.Attr:
-		// A slot that no record has must not be taken for the tags.
-		if int(n.Slot) < len(x.has) {
-			return x.lookupTerm(kind(n.Slot), n.Value)
-		}
-	case predicate.HasAttr:
-		if int(n.Slot) < len(x.has) {
-			return set{bits: x.has[n.Slot]}
-		}
-	case predicate.Not:
-		return minus(set{bits: x.all}, x.eval(n.Kid))
-	case predicate.And:
-		return x.and(n.Kids)
-	case predicate.Or:
-		sets := make([]set, len(n.Kids))
-		for i, k := range n.Kids {
-			sets[i] = x.eval(k)
-		}
-		return union(sets)
-	}
-	return set{}
-}
-
-func (x *Index) lookupTerm(k kind, name string) set {
-	id, ok := x.terms.find(x.terms.hash(k, name), k, name)
-	if !ok {
-		return set{}
-	}
-	t := &x.terms.all[id]
-	if t.n == isBig {
-		return set{bits: x.postings.bigs[t.at].bits}
-	}
-	return set{list: x.postings.list(t)}
-}
-
-// and takes what costs nothing first: the sets that the index has, smallest first. Kids that must be computed, and
-// those to be taken away, come after, and not at all once nobody is left.
-func (x *Index) and(kids []predicate.Node) set {
-	ready := make([]set, 0, len(kids))
-	var compound, negated []predicate.Node
-	for _, k := range kids {
-		switch k := k.(type) {
-		case predicate.And, predicate.Or:
-			compound = append(compound, k)
-		case predicate.Not:
-			negated = append(negated, k.Kid)
+// layout writes to out for whom the condition holds.
+func (e *evaluator) layout(x *Index, n predicate.Node) {
+	e.out.Reset()
+	e.each(x, n, func(span int, s some) {
+		switch {
+		case s.full():
+			e.out.Full(uint16(span))
+		case s.words != nil:
+			e.out.Words(uint16(span), (*[spanWords]uint64)(s.words), s.len())
 		default:
-			ready = append(ready, x.eval(k))
+			e.out.Array(uint16(span), s.array)
 		}
-	}
-	slices.SortFunc(ready, func(a, b set) int { return cmp.Compare(a.size(), b.size()) })
-	var cur set
+	})
+}
+
+// evaluators are used again, so that an evaluation allocates nothing but its result.
+var evaluators = sync.Pool{New: func() any { return new(evaluator) }}
+
+// evaluator computes a predicate one span after another.
+type evaluator struct {
+	plan
+	blocks []*words // scratch, a stack
+	top    int
+	room   []uint16 // scratch, used up by the arrays of one span
+	out    wire.BitmapWriter
+	data   []byte
+}
+
+// some are users of one span: bits, or an ascending array.
+type some struct {
+	words *words
+	array []uint16
+	n     int  // of words: how many, or -1 when they were not counted
+	own   bool // the words are scratch
+}
+
+// empty may say false of words that were not counted.
+func (s *some) empty() bool { return s.words == nil && len(s.array) == 0 || s.words != nil && s.n == 0 }
+
+func (s *some) full() bool { return s.n == spanLen }
+
+func (s *some) len() int {
 	switch {
-	case len(ready) > 0:
-		cur, ready = ready[0], ready[1:]
-	case len(compound) > 0:
-		cur, compound = x.eval(compound[0]), compound[1:]
+	case s.words == nil:
+		return len(s.array)
+	case s.n < 0:
+		s.n = s.words.count()
+	}
+	return s.n
+}
+
+// each calls do for the spans in their order, with who there the condition holds for; what it is given is good only within
+// the call. It holds the index for reading.
+func (e *evaluator) each(x *Index, n predicate.Node, do func(span int, s some)) {
+	x.read()
+	defer x.mu.RUnlock()
+	x.names.RLock()
+	e.reset(x)
+	root := e.make(n)
+	x.names.RUnlock()
+	spans := 0
+	switch e.all.op {
+	case opTable:
+		spans = e.all.table.spans()
+	case opList:
+		spans = int(e.all.list[len(e.all.list)-1]>>spanBits) + 1
+	}
+	if root.op == opNone {
+		return
+	}
+	for span := range spans {
+		e.top, e.room = 0, e.room[:0]
+		if s := e.eval(root, span); !s.empty() {
+			do(span, s)
+		}
+	}
+}
+
+// block is scratch for bits, whatever they are. It is free again when top is set back.
+func (e *evaluator) block() *words {
+	if e.top == len(e.blocks) {
+		e.blocks = append(e.blocks, new(words))
+	}
+	e.top++
+	return e.blocks[e.top-1]
+}
+
+// space is scratch for an array of up to n.
+func (e *evaluator) space(n int) []uint16 {
+	if cap(e.room)-len(e.room) < n {
+		e.room = make([]uint16, 0, max(2*cap(e.room), n, 8*maxArray)) // arrays in the old one live on
+	}
+	at := len(e.room)
+	e.room = e.room[:at+n]
+	return e.room[at : at : at+n]
+}
+
+// eval gives who of a span the node holds for. Words of its own are the first block that was free.
+func (e *evaluator) eval(n *node, span int) some {
+	switch n.op {
+	case opList:
+		return some{array: n.part(span)}
+	case opTable:
+		return e.content(n, span)
+	case opNot:
+		return e.minus(e.eval(e.all, span), n.kids[0], span)
+	case opAnd:
+		return e.and(n, span)
+	case opOr:
+		return e.or(n, span)
+	}
+	return some{}
+}
+
+func (e *evaluator) content(n *node, span int) some {
+	c := n.table.at(span)
+	switch p := &e.x.postings; {
+	case c.n == 0:
+		return some{}
+	case c.n&isWords != 0:
+		return some{words: p.blocks[c.at], n: c.len()}
 	default:
-		cur = set{bits: x.all}
+		return some{array: p.arrays.run(c.at, c.len())}
 	}
-	for _, s := range ready {
-		if cur.empty() {
-			return set{}
-		}
-		cur = intersect(cur, s)
+}
+
+// part is what a list has in a span. Spans are asked for in their order, some of them twice.
+func (n *node) part(span int) []uint16 {
+	if n.span == span {
+		return n.now
 	}
-	for _, k := range compound {
-		if cur.empty() {
-			return set{}
-		}
-		cur = intersect(cur, x.eval(k))
+	i := 0
+	for i < len(n.list) && int(n.list[i]>>spanBits) < span {
+		i++
 	}
-	for _, k := range negated {
+	k := 0
+	for ; i < len(n.list) && int(n.list[i]>>spanBits) == span; i++ {
+		n.low[k] = uint16(n.list[i])
+		k++
+	}
+	n.span, n.list, n.now = span, n.list[i:], n.low[:k]
+	return n.now
+}
+
+// probes is up to how many look-ups of one user are cheaper than computing a span.
+const probes = 128
+
+func (e *evaluator) and(n *node, span int) some {
+	var cur some
+	must := n.kids[:n.negated]
+	if len(must) == 0 {
+		cur = e.eval(e.all, span)
+	} else {
+		cur, must = e.eval(must[0], span), must[1:]
+	}
+	for _, k := range must {
 		if cur.empty() {
-			return set{}
+			return some{}
 		}
-		cur = minus(cur, x.eval(k))
+		cur = e.both(cur, k, span)
+	}
+	for _, k := range n.kids[n.negated:] {
+		if cur.empty() {
+			return some{}
+		}
+		cur = e.minus(cur, k, span)
 	}
 	return cur
+}
+
+// few says that it is better to ask for each user than to compute the node.
+func (s *some) few(n *node) bool {
+	return s.words == nil && len(n.kids) > 0 && len(s.array)*n.leaves <= probes
+}
+
+// both gives who of cur the node holds for.
+func (e *evaluator) both(cur some, n *node, span int) some {
+	if cur.few(n) {
+		return e.probe(cur, n, span, true)
+	}
+	mark := e.top
+	with := e.eval(n, span)
+	switch {
+	case cur.full():
+		return with
+	case with.full():
+		e.top = mark
+		return cur
+	case cur.words == nil && with.words == nil:
+		e.top = mark
+		return some{array: e.common(cur.array, with.array)}
+	case cur.words == nil:
+		e.top = mark
+		return some{array: with.words.filter(e.space(len(cur.array)), cur.array, 1)}
+	case with.words == nil:
+		return some{array: cur.words.filter(e.space(len(with.array)), with.array, 1)}
+	}
+	into := e.into(cur, mark)
+	into.and(cur.words, with.words)
+	return some{words: into, n: -1, own: true}
+}
+
+// common gives what two arrays both have. Long ones do not walk along one another, where each step is a guess: one is
+// written as bits, in which the other is looked up.
+func (e *evaluator) common(a, b []uint16) []uint16 {
+	const long = 512
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	into := e.space(len(a))
+	if len(a)+len(b) < long || len(a)*leap < len(b) {
+		return common(into, a, b)
+	}
+	w := e.block()
+	e.top--
+	clear(w[:])
+	w.add(b)
+	return w.filter(into, a, 1)
+}
+
+// into is where a result of cur and something that was computed after mark is written: over cur if that is scratch, and
+// else over the first block that is free from mark on, which may be the other.
+func (e *evaluator) into(cur some, mark int) *words {
+	e.top = mark
+	if cur.own {
+		return cur.words
+	}
+	return e.block()
+}
+
+// minus gives who of cur the node does not hold for.
+func (e *evaluator) minus(cur some, n *node, span int) some {
+	if cur.few(n) {
+		return e.probe(cur, n, span, false)
+	}
+	mark := e.top
+	less := e.eval(n, span)
+	switch {
+	case less.empty():
+		e.top = mark
+		return cur
+	case less.full():
+		return some{}
+	case cur.words == nil:
+		e.top = mark
+		if less.words != nil {
+			return some{array: less.words.filter(e.space(len(cur.array)), cur.array, 0)}
+		}
+		return some{array: without(e.space(len(cur.array)), cur.array, less.array)}
+	}
+	into := e.into(cur, mark)
+	if less.words != nil {
+		into.andNot(cur.words, less.words)
+		return some{words: into, n: -1, own: true}
+	}
+	left := cur.n
+	if left >= 0 {
+		left -= e.hits(cur, less.array)
+	}
+	if !cur.own {
+		*into = *cur.words
+	}
+	into.remove(less.array)
+	return some{words: into, n: left, own: true}
+}
+
+// hits is how many of an array are in the words.
+func (e *evaluator) hits(cur some, array []uint16) int {
+	n := 0
+	for _, u := range array {
+		n += int(cur.words[u>>6] >> (u & 63) & 1)
+	}
+	return n
+}
+
+// or joins arrays as long as they are short, and then writes the rest into bits.
+func (e *evaluator) or(n *node, span int) some {
+	const short = 256
+	var cur some
+	for _, k := range n.kids {
+		mark := e.top
+		more := e.eval(k, span)
+		switch {
+		case more.full():
+			return more
+		case more.empty():
+			e.top = mark
+			continue
+		case cur.empty():
+			cur = more
+			continue
+		case cur.words == nil && more.words == nil && len(cur.array)+len(more.array) <= short:
+			cur = some{array: merged(e.space(len(cur.array)+len(more.array)), cur.array, more.array)}
+			continue
+		case cur.words == nil && more.words != nil:
+			cur, more = more, cur
+			if !cur.own {
+				cur = e.copied(cur)
+			}
+			cur.words.add(more.array)
+		case cur.words == nil:
+			w := e.block()
+			clear(w[:])
+			w.add(cur.array)
+			w.add(more.array)
+			cur = some{words: w, own: true}
+		case more.words == nil:
+			if !cur.own {
+				cur = e.copied(cur)
+			}
+			cur.words.add(more.array)
+		default:
+			into := e.into(cur, mark)
+			into.or(cur.words, more.words)
+			cur.words, cur.own = into, true
+		}
+		cur.n = -1
+	}
+	return cur
+}
+
+// copied is a set of words that may be written to.
+func (e *evaluator) copied(s some) some {
+	w := e.block()
+	*w = *s.words
+	return some{words: w, n: s.n, own: true}
+}
+
+// probe asks for each of a few users whether the node holds.
+func (e *evaluator) probe(cur some, n *node, span int, want bool) some {
+	into := e.space(len(cur.array))
+	for _, u := range cur.array {
+		if e.holds(n, span, u) == want {
+			into = append(into, u)
+		}
+	}
+	return some{array: into}
+}
+
+// holds says whether the node holds for one user.
+func (e *evaluator) holds(n *node, span int, u uint16) bool {
+	switch n.op {
+	case opList, opTable:
+		s := e.eval(n, span)
+		if s.words != nil {
+			return s.words.has(u)
+		}
+		_, found := slices.BinarySearch(s.array, u)
+		return found
+	case opNot:
+		return !e.holds(n.kids[0], span, u)
+	case opAnd:
+		for i, k := range n.kids {
+			if e.holds(k, span, u) != (i < int(n.negated)) {
+				return false
+			}
+		}
+		return true
+	case opOr:
+		for _, k := range n.kids {
+			if e.holds(k, span, u) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -10,6 +10,7 @@ type forward struct {
 	runs  arena[uint8]
 	pages [][]uint32 // by local ordinal: the run's offset + 1, 0 where there is none
 	buf   []byte
+	round round
 }
 
 const (
@@ -45,16 +46,30 @@ func (f *forward) whole(off uint32) (run, body []byte) {
 
 // get appends the user's term ids, ascending.
 func (f *forward) get(u uint32, ids []uint32) []uint32 {
-	at := f.at(u)
-	if at == 0 {
-		return ids
+	if at := f.at(u); at != 0 {
+		return f.ids(at-1, ids)
 	}
-	_, body := f.whole(at - 1)
+	return ids
+}
+
+// ids appends the terms of the run at an offset, ascending.
+func (f *forward) ids(off uint32, ids []uint32) []uint32 {
+	_, body := f.whole(off)
 	id := uint32(0)
-	for len(body) > 0 {
-		d, n := binary.Uvarint(body)
-		body = body[n:]
-		id += uint32(d)
+	for i := 0; i < len(body); {
+		d := uint32(body[i])
+		i++
+		if d >= 0x80 {
+			more := uint32(0)
+			if more = uint32(body[i]); more < 0x80 {
+				d = d&0x7f | more<<7
+				i++
+			} else {
+				v, n := binary.Uvarint(body[i-1:])
+				d, i = uint32(v), i-1+n
+			}
+		}
+		id += d
 		ids = append(ids, id)
 	}
 	return ids
@@ -92,23 +107,6 @@ func (f *forward) put(u uint32, ids []uint32) {
 		copy(f.runs.run(off, len(run)), run)
 		f.set(u, off+1)
 	}
-}
-
-// compacted is a copy without idle slots.
-func (f *forward) compacted() forward {
-	c := forward{pages: make([][]uint32, len(f.pages)), buf: f.buf}
-	for p, page := range f.pages {
-		for i, at := range page {
-			if at == 0 {
-				continue
-			}
-			run, _ := f.whole(at - 1)
-			off := c.runs.alloc(len(run))
-			copy(c.runs.run(off, len(run)), run)
-			c.set(uint32(p<<pageBits|i), off+1)
-		}
-	}
-	return c
 }
 
 func (f *forward) bytes() int {

@@ -2,6 +2,7 @@ package index
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -70,22 +71,78 @@ func checkInvariants(t interface{ Fatalf(string, ...any) }, x *Index, o oracle) 
 		t.Fatalf("%d users, want %d", x.Users(), len(o))
 	}
 	entries := 0
-	for _, e := range x.terms.table {
-		if e.id != 0 {
-			entries++
+	for _, table := range x.terms.tables {
+		for _, e := range table.slots {
+			if e.id != 0 {
+				entries++
+			}
 		}
 	}
 	if entries != len(terms) {
-		t.Fatalf("%d entries in the table for %d terms", entries, len(terms))
+		t.Fatalf("%d entries in the tables for %d terms", entries, len(terms))
 	}
-	live := 0
-	for i := range x.terms.all {
-		if tm := &x.terms.all[i]; tm.n > 1 && tm.n != isBig {
-			_, size := sizeClass(int(tm.n))
-			live += size
+	checkPostings(t, x)
+}
+
+// checkPostings recounts every term's postings, and what of the arenas and blocks is in use.
+func checkPostings(t interface{ Fatalf(string, ...any) }, x *Index) {
+	p := &x.postings
+	lists, arrays, blocks := 0, 0, 0
+	size := func(n int) int {
+		_, size := sizeClass(n)
+		return size
+	}
+	for _, tm := range append(x.sets(), allTerms(x)...) {
+		switch {
+		case tm.n == isTable:
+			tab := p.table(tm.at)
+			lists += size(len(tab))
+			n := 0
+			for span := range tab.spans() {
+				c := tab.at(span)
+				n += c.len()
+				switch {
+				case c.n&isWords != 0:
+					blocks++
+					if got := p.blocks[c.at].count(); got != c.len() || got < minWords {
+						t.Fatalf("a block of %d says %d", got, c.len())
+					}
+				case c.n > maxArray:
+					t.Fatalf("an array of %d", c.n)
+				case c.n > 0:
+					arrays += size(c.len())
+					if !slices.IsSorted(p.arrays.run(c.at, c.len())) {
+						t.Fatalf("an array that is not ascending")
+					}
+				}
+			}
+			if n != tab.len() || n < minTable {
+				t.Fatalf("a table of %d says %d", n, tab.len())
+			}
+		case tm.n > maxList:
+			t.Fatalf("a list of %d", tm.n)
+		case tm.n > 1:
+			lists += size(int(tm.n))
 		}
 	}
-	if x.postings.lists.live != live {
-		t.Fatalf("the arena of lists says %d elements are in use, the terms use %d", x.postings.lists.live, live)
+	if p.lists.live != lists || p.arrays.live != arrays {
+		t.Fatalf("the arenas say %d and %d elements are in use, the terms use %d and %d", p.lists.live, p.arrays.live, lists, arrays)
 	}
+	for _, b := range p.blocks {
+		if b != nil {
+			blocks--
+		}
+	}
+	if blocks != 0 {
+		t.Fatalf("%d more blocks are used than there are", blocks)
+	}
+}
+
+func allTerms(x *Index) (all []*term) {
+	for id := range uint32(x.terms.n) {
+		if t := x.terms.at(id); t.kind != noTerm {
+			all = append(all, t)
+		}
+	}
+	return all
 }

@@ -7,58 +7,64 @@ import (
 )
 
 const (
-	// maxList is the longest list; one posting more makes a bitmap. Below it a bitmap of a million users costs more
-	// than the list does, and inserting into the list costs no more than a few cache lines moved.
-	maxList = 1024
-	// minBig is the fewest postings that a bitmap keeps before it becomes a list again. It is far below maxList so
-	// that a term which wavers does not change form each time.
-	minBig = maxList / 2
-	isBig  = 0xffff
+	// maxList is the longest list; one posting more makes a table. Up to here the containers of a table would take more
+	// than the list does.
+	maxList = 64
+	// minTable is the fewest postings that a table keeps before it becomes a list again. It is far below maxList so that
+	// a term which wavers does not change form each time.
+	minTable = maxList / 2
+	isTable  = 0xffff
+	// maxArray is the longest array of a span; one more makes bits, which are then the shorter form.
+	maxArray = 4096
+	// minWords is the fewest that bits keep before they become an array again.
+	minWords = maxArray / 2
+	// isWords marks the number in a container whose content is bits.
+	isWords = 1 << 31
 )
 
 // postings are the ordinals of each term, in the form that suits their number. term.at is the one ordinal itself, or the
-// offset of a sorted list in the arena, or the number of a bitmap.
+// offset of a sorted list in the arena of lists, or of a table there: how many ordinals it has, of how many spans, and
+// for each span a container.
 type postings struct {
-	lists arena[uint32]
-	bigs  []big
-	freed []uint32 // numbers of bigs to use again
+	lists  arena[uint32]
+	arrays arena[uint16]
+	blocks []*words // the bits of containers; nil where none is
+	freed  []uint32 // numbers of blocks to use again
+	round  round
 }
 
-// big is a long postings list; n is its cardinality.
-type big struct {
-	bits *roaring.Bitmap
-	n    uint32
-}
-
-// list is the ordinals of a term that is not big. The arena's memory or not, it is only to be read.
-func (p *postings) list(t *term) []uint32 {
+// list is the ordinals of a term that has no table. The arena's memory or not, it is only to be read.
+func (p *postings) list(t *term, one *[1]uint32) []uint32 {
 	switch t.n {
 	case 0:
 		return nil
 	case 1:
-		return []uint32{t.at}
+		one[0] = t.at
+		return one[:]
 	}
 	return p.lists.run(t.at, int(t.n))
 }
 
+// len is how many ordinals a term has.
+func (p *postings) len(t *term) int {
+	if t.n == isTable {
+		return p.table(t.at).len()
+	}
+	return int(t.n)
+}
+
 // add puts an ordinal among a term's.
 func (p *postings) add(t *term, u uint32) {
-	if t.n == isBig {
-		b := &p.bigs[t.at]
-		if b.bits.CheckedAdd(u) {
-			b.n++
-		}
+	if t.n == isTable {
+		p.addToTable(t, u)
 		return
 	}
 	if t.n == 0 {
 		t.at, t.n = u, 1
 		return
 	}
-	one := [1]uint32{t.at}
-	list := one[:]
-	if t.n > 1 {
-		list = p.lists.run(t.at, int(t.n))
-	}
+	var one [1]uint32
+	list := p.list(t, &one)
 	i, found := len(list), false
 	if list[i-1] >= u { // most often ordinals come in their order
 		i, found = slices.BinarySearch(list, u)
@@ -84,13 +90,8 @@ func (p *postings) remove(t *term, u uint32) bool {
 			t.n = 0
 		}
 		return t.n > 0
-	case isBig:
-		b := &p.bigs[t.at]
-		if b.bits.CheckedRemove(u) {
-			if b.n--; b.n < minBig {
-				p.demote(t)
-			}
-		}
+	case isTable:
+		p.removeFromTable(t, u)
 		return true
 	}
 	list := p.lists.run(t.at, int(t.n))
@@ -133,49 +134,172 @@ func (p *postings) resize(t *term, list []uint32, n, keep, rest int) {
 	}
 }
 
-// promote turns a full list into a bitmap, with one ordinal more.
+// promote turns a full list into a table, with one ordinal more.
 func (p *postings) promote(t *term, list []uint32, u uint32) {
-	b := big{bits: roaring.BitmapOf(list...), n: uint32(len(list)) + 1}
-	b.bits.Add(u)
-	p.lists.release(t.at, len(list))
-	t.n = isBig
-	if n := len(p.freed); n > 0 {
-		t.at, p.freed = p.freed[n-1], p.freed[:n-1]
-		p.bigs[t.at] = b
-		return
-	}
-	t.at = uint32(len(p.bigs))
-	p.bigs = append(p.bigs, b)
+	old := t.at
+	at := p.reserve(list)
+	p.fill(p.table(at), list)
+	p.lists.release(old, len(list))
+	t.at, t.n = at, isTable
+	p.addToTable(t, u)
 }
 
-// demote turns a bitmap that has shrunk into a list.
-func (p *postings) demote(t *term) {
-	b, number := p.bigs[t.at], t.at
-	t.at, t.n = p.lists.alloc(int(b.n)), uint16(b.n)
-	into := p.lists.run(t.at, int(b.n))
-	it := b.bits.ManyIterator()
-	for len(into) > 0 {
-		k := it.NextMany(into)
-		into = into[k:]
+// reserve makes a table with room for ascending ordinals, which fill writes to it.
+func (p *postings) reserve(list []uint32) uint32 {
+	at := p.newTable(int(list[len(list)-1]>>spanBits) + 1)
+	tab := p.table(at)
+	tab[0] = uint32(len(list))
+	for len(list) > 0 {
+		n := ofSpan(list)
+		c := container{n: uint32(n)}
+		if n > maxArray {
+			c.at, c.n = p.newBlock(), c.n|isWords
+		} else {
+			c.at = p.arrays.alloc(n)
+		}
+		tab.set(int(list[0]>>spanBits), c)
+		list = list[n:]
 	}
-	p.bigs[number] = big{}
-	p.freed = append(p.freed, number)
+	return at
+}
+
+// fill writes ordinals to a table that was made for them.
+func (p *postings) fill(tab table, list []uint32) {
+	for len(list) > 0 {
+		c := tab.at(int(list[0] >> spanBits))
+		some := list[:c.len()]
+		list = list[c.len():]
+		if c.n&isWords != 0 {
+			w := p.blocks[c.at]
+			for _, u := range some {
+				w[u>>6&(spanWords-1)] |= 1 << (u & 63)
+			}
+			continue
+		}
+		for i, array := 0, p.arrays.run(c.at, len(some)); i < len(array); i++ {
+			array[i] = uint16(some[i])
+		}
+	}
+}
+
+// ofSpan is how many of ascending ordinals are of the first one's span.
+func ofSpan(list []uint32) int {
+	span := list[0] >> spanBits
+	if list[len(list)-1]>>spanBits == span {
+		return len(list)
+	}
+	n, _ := slices.BinarySearch(list, (span+1)<<spanBits)
+	return n
+}
+
+// setWords gives a term without ordinals those that are set in the words, by span.
+func (p *postings) setWords(t *term, spans []words) {
+	n, last := 0, -1
+	for i := range spans {
+		if some := spans[i].count(); some > 0 {
+			n, last = n+some, i
+		}
+	}
+	if n > maxList {
+		t.at, t.n = p.newTable(last+1), isTable
+		p.table(t.at)[0] = uint32(n)
+	}
+	for i := range last + 1 {
+		w := &spans[i]
+		some := w.count()
+		var low [maxArray]uint16
+		switch {
+		case some == 0:
+		case n <= maxList:
+			w.array(low[:some])
+			for _, u := range low[:some] {
+				p.add(t, uint32(i)<<spanBits|uint32(u))
+			}
+		case some > maxArray:
+			c := container{p.newBlock(), uint32(some) | isWords}
+			*p.blocks[c.at] = *w
+			p.table(t.at).set(i, c)
+		default:
+			c := container{p.arrays.alloc(some), uint32(some)}
+			w.array(p.arrays.run(c.at, some))
+			p.table(t.at).set(i, c)
+		}
+	}
+}
+
+// newBlock gives the number of a block without bits.
+func (p *postings) newBlock() uint32 {
+	if n := len(p.freed); n > 0 {
+		at := p.freed[n-1]
+		p.freed, p.blocks[at] = p.freed[:n-1], new(words)
+		return at
+	}
+	p.blocks = append(p.blocks, new(words))
+	return uint32(len(p.blocks) - 1)
+}
+
+func (p *postings) freeBlock(at uint32) {
+	p.blocks[at] = nil
+	p.freed = append(p.freed, at)
+}
+
+// demote turns a table that has shrunk into a list.
+func (p *postings) demote(t *term) {
+	old := t.at
+	n := p.table(old).len()
+	at := p.lists.alloc(n)
+	into, tab := p.lists.run(at, n), p.table(old)
+	n = 0
+	for span := range tab.spans() {
+		c := tab.at(span)
+		if c.n == 0 {
+			continue
+		}
+		for _, low := range p.arrays.run(c.at, c.len()) {
+			into[n] = uint32(span)<<spanBits | uint32(low)
+			n++
+		}
+		p.arrays.release(c.at, c.len())
+	}
+	p.lists.release(old, len(tab))
+	t.at, t.n = at, uint16(n)
 }
 
 func (p *postings) bytes() int {
-	n := p.lists.bytes() + cap(p.bigs)*16 + cap(p.freed)*4
-	for _, b := range p.bigs {
-		if b.bits != nil {
-			n += bitmapBytes(b.bits)
+	n := p.lists.bytes() + p.arrays.bytes() + cap(p.blocks)*8 + cap(p.freed)*4
+	for _, b := range p.blocks {
+		if b != nil {
+			n += spanLen / 8
 		}
 	}
 	return n
 }
 
-// bitmapBytes estimates what a bitmap takes in memory: its content, and what Go and roaring add for each container.
-func bitmapBytes(b *roaring.Bitmap) int {
-	const perBitmap, perContainer = 128, 72
-	s := b.Stats()
-	return perBitmap + perContainer*int(s.Containers) +
-		int(s.ArrayContainerBytes+s.BitmapContainerBytes+s.RunContainerBytes)
+// bitmap is a term's ordinals.
+func (p *postings) bitmap(t *term) *roaring.Bitmap {
+	b := roaring.New()
+	if t.n != isTable {
+		var one [1]uint32
+		b.AddMany(p.list(t, &one))
+		return b
+	}
+	tab := p.table(t.at)
+	var low [spanLen]uint16
+	for span := range tab.spans() {
+		c := tab.at(span)
+		if c.n == 0 {
+			continue
+		}
+		array := low[:c.len()]
+		if c.n&isWords != 0 {
+			p.blocks[c.at].array(array)
+		} else {
+			array = p.arrays.run(c.at, c.len())
+		}
+		for _, u := range array {
+			b.Add(uint32(span)<<spanBits | uint32(u))
+		}
+	}
+	b.RunOptimize()
+	return b
 }

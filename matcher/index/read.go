@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unsafe"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -55,9 +54,9 @@ func broken(what string, err error) error {
 // file is an index that is being read.
 type file struct {
 	derivation
-	r     io.Reader
-	buf   []byte
-	users roaring.IntPeekable // who is next
+	r    io.Reader
+	buf  []byte
+	next roaring.IntPeekable // who is
 }
 
 // block reads one, and gives what it holds.
@@ -127,8 +126,7 @@ func (f *file) terms(b []byte) error {
 		k := kind(b[0])
 		b = b[1:]
 		if k == noTerm {
-			d.freed = append(d.freed, uint32(len(d.all)))
-			d.all = append(d.all, term{kind: noTerm})
+			d.freed = append(d.freed, d.append(term{kind: noTerm}))
 			continue
 		}
 		if int(k) >= push.AttrSlots && k != tagKind {
@@ -142,7 +140,7 @@ func (f *file) terms(b []byte) error {
 		b = b[len(stored):]
 		off := d.names.alloc(len(stored))
 		copy(d.names.run(off, len(stored)), stored)
-		d.all = append(d.all, term{name: off, kind: k})
+		d.append(term{name: off, kind: k})
 	}
 	return nil
 }
@@ -156,30 +154,24 @@ func (f *file) all(b []byte) error {
 	if err := f.x.terms.build(); err != nil {
 		return err
 	}
-	f.x.all, f.users = users, users.Iterator()
+	f.users, f.next = users, users.Iterator()
 	f.room()
 	return nil
 }
 
 // build makes the table of a dictionary that has none.
 func (d *terms) build() error {
-	size := len(d.table)
-	for len(d.all)-len(d.freed) > size/5*4 {
-		size *= 2
-	}
-	d.table = make([]slot, size)
-	for id := range d.all {
-		t := &d.all[id]
+	for id := range uint32(d.n) {
+		t := d.at(id)
 		if t.kind == noTerm {
 			continue
 		}
-		name := d.name(uint32(id))
-		text := unsafe.String(unsafe.SliceData(name), len(name))
+		text := d.text(id)
 		h := d.hash(t.kind, text)
 		if _, twice := d.find(h, t.kind, text); twice {
 			return fmt.Errorf("%w: a term stands there twice", ErrCorrupt)
 		}
-		d.place(h, uint32(id))
+		d.place(h, id)
 	}
 	return nil
 }
@@ -188,10 +180,10 @@ func (d *terms) build() error {
 func (f *file) runs(b []byte) error {
 	forward := &f.x.forward
 	for len(b) > 0 {
-		if !f.users.HasNext() {
+		if !f.next.HasNext() {
 			return fmt.Errorf("%w: more users than there are", ErrCorrupt)
 		}
-		u := f.users.Next()
+		u := f.next.Next()
 		count := f.n[0]
 		if u >= f.half {
 			count = f.n[1]
@@ -231,11 +223,11 @@ func (f *file) end(b []byte) error {
 		return fmt.Errorf("%w: its end", ErrCorrupt)
 	}
 	users, l := binary.Uvarint(b[k:])
-	if l <= 0 || k+l != len(b) || terms != uint64(len(f.x.terms.all)) || users != f.x.all.GetCardinality() || f.users.HasNext() {
+	if l <= 0 || k+l != len(b) || terms != uint64(f.x.terms.n) || users != f.users.GetCardinality() || f.next.HasNext() {
 		return fmt.Errorf("%w: its end is not that of what stands before it", ErrCorrupt)
 	}
 	for id, n := range f.n[0] {
-		if none := f.x.terms.all[id].kind == noTerm; none != (n+f.n[1][id] == 0) {
+		if none := f.x.terms.at(uint32(id)).kind == noTerm; none != (n+f.n[1][id] == 0) {
 			return fmt.Errorf("%w: a term that nobody has, or that is not there", ErrCorrupt)
 		}
 	}

@@ -9,16 +9,25 @@ import (
 // kind tells what a term's name is: a value of the slot with that number, or a tag.
 type kind uint8
 
-const tagKind kind = 255
+const (
+	tagKind kind = 255
+	// noTerm is the kind of an id that no term has.
+	noTerm kind = 254
+)
 
-// term is a tag or a slot's value that somebody has; its number, the place in the slice of terms, is the term's id.
+// term is a tag or a slot's value that somebody has; its number, the place among all terms, is the term's id.
 // Twelve bytes each, because there may be as many terms as users.
 type term struct {
 	name uint32 // its name in the arena of names
 	at   uint32 // where its postings are: see postings
-	n    uint16 // how many they are; isBig: more than a list holds
+	n    uint16 // how many they are; isTable: more than a list holds
 	kind kind
 }
+
+const (
+	termBits = 10
+	termPage = 1 << termBits
+)
 
 // slot of the table. The hash stands here and not in the term, so that a probe which finds another term does not go and
 // look at it, wherever in memory that is.
@@ -27,18 +36,31 @@ type slot struct {
 	id   uint32 // and one; 0 where the slot is empty
 }
 
-// terms is the dictionary. A term without postings is released by the caller at once, and its id given to another.
+const (
+	tableBits = 8
+	tables    = 1 << tableBits
+)
+
+// terms is the dictionary. What has no postings any more is released, and its id given to another. It grows by pieces, so
+// that a new term never waits for a copy of all: terms stand in pages, and the table is many by the hash's first bits,
+// each of which grows by itself.
 type terms struct {
-	seed  maphash.Seed
-	all   []term
-	freed []uint32     // ids of released terms
-	table []slot       // open addressing, linear probing, a power of two long
-	names arena[uint8] // each name with its length in front, as a uvarint
+	seed   maphash.Seed
+	pages  []*[termPage]term
+	n      int             // ids given so far
+	freed  []uint32        // ids of released terms
+	tables [tables]hashing // by the first bits of the hash
+	names  arena[uint8]    // each name with its length in front, as a uvarint
+	round  round
 }
 
-func newTerms() terms {
-	return terms{seed: maphash.MakeSeed(), table: make([]slot, 16)}
+// hashing is one table: open addressing, linear probing. It is between three and four fifths full, or has no slots.
+type hashing struct {
+	slots []slot
+	used  int
 }
+
+func newTerms() terms { return terms{seed: maphash.MakeSeed()} }
 
 // hash of a term. The seed is of this process alone, so that nobody can choose names that collide.
 func (d *terms) hash(k kind, name string) uint32 {
@@ -47,38 +69,101 @@ func (d *terms) hash(k kind, name string) uint32 {
 }
 
 // hashOf is the hash of a term that is known.
-func (d *terms) hashOf(id uint32) uint32 {
-	name := d.name(id)
-	return d.hash(d.all[id].kind, unsafe.String(unsafe.SliceData(name), len(name)))
-}
+func (d *terms) hashOf(id uint32) uint32 { return d.hash(d.at(id).kind, d.text(id)) }
+
+// at is the term of an id.
+func (d *terms) at(id uint32) *term { return &d.pages[id>>termBits][id&(termPage-1)] }
 
 // stored is a term's name as the arena has it, with its length in front.
 func (d *terms) stored(id uint32) []byte {
-	b := d.names.tail(d.all[id].name)
+	b := d.names.tail(d.at(id).name)
 	n, head := binary.Uvarint(b)
 	return b[:head+int(n)]
 }
 
-func (d *terms) name(id uint32) []byte {
-	b := d.names.tail(d.all[id].name)
+// name is a term's name, given where it is.
+func (d *terms) name(at uint32) []byte {
+	b := d.names.tail(at)
+	if n := b[0]; n < 0x80 { // as nearly all are
+		return b[1 : 1+int(n)]
+	}
 	n, head := binary.Uvarint(b)
 	return b[head : head+int(n)]
 }
 
+// text is a term's name as a string that is good only until the dictionary changes.
+func (d *terms) text(id uint32) string {
+	return stringOf(d.name(d.at(id).name))
+}
+
+// stringOf is bytes as a string that is good only until they change.
+func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
 // is says whether an id is that of a term.
 func (d *terms) is(id uint32, k kind, name string) bool {
-	return d.all[id].kind == k && string(d.name(id)) == name
+	t := d.at(id)
+	return t.kind == k && string(d.name(t.name)) == name
 }
 
 // find gives the id of a term, if it is known.
 func (d *terms) find(h uint32, k kind, name string) (id uint32, ok bool) {
-	mask := uint32(len(d.table) - 1)
-	for i := h & mask; d.table[i].id != 0; i = (i + 1) & mask {
-		if d.table[i].hash == h && d.is(d.table[i].id-1, k, name) {
-			return d.table[i].id - 1, true
+	t := &d.tables[h>>(32-tableBits)]
+	if len(t.slots) == 0 {
+		return 0, false
+	}
+	for i := t.home(h); t.slots[i].id != 0; i = t.after(i) {
+		if t.slots[i].hash == h && d.is(t.slots[i].id-1, k, name) {
+			return t.slots[i].id - 1, true
 		}
 	}
 	return 0, false
+}
+
+// like gives the id of a term that has the hash, and one; 0 if there is none.
+func (d *terms) like(h uint32) uint32 {
+	t := &d.tables[h>>(32-tableBits)]
+	if len(t.slots) == 0 {
+		return 0
+	}
+	i := t.home(h)
+	for t.slots[i].id != 0 && t.slots[i].hash != h {
+		i = t.after(i)
+	}
+	return t.slots[i].id
+}
+
+// intern gives the id of a term, and makes it if it is not known.
+func (d *terms) intern(h uint32, k kind, name string) uint32 {
+	if id, ok := d.find(h, k, name); ok {
+		return id
+	}
+	return d.add(h, k, name)
+}
+
+// next is an id for a term that will be written there.
+func (d *terms) next() uint32 {
+	if n := len(d.freed); n > 0 {
+		id := d.freed[n-1]
+		d.freed = d.freed[:n-1]
+		return id
+	}
+	return d.fresh()
+}
+
+// fresh is an id that was never given.
+func (d *terms) fresh() uint32 {
+	if d.n>>termBits == len(d.pages) {
+		d.pages = append(d.pages, new([termPage]term))
+	}
+	d.n++
+	return uint32(d.n - 1)
+}
+
+// append gives a term an id that was never given. It is for a dictionary that nobody reads yet.
+func (d *terms) append(t term) uint32 {
+	id := d.fresh()
+	*d.at(id) = t
+	return id
 }
 
 // add makes a term that find did not find, without postings yet.
@@ -90,61 +175,82 @@ func (d *terms) add(h uint32, k kind, name string) uint32 {
 	copy(b, head[:hn])
 	copy(b[hn:], name)
 
-	var id uint32
-	if n := len(d.freed); n > 0 {
-		id, d.freed = d.freed[n-1], d.freed[:n-1]
-	} else {
-		id = uint32(len(d.all))
-		d.all = append(d.all, term{})
-	}
-	d.all[id] = term{name: off, kind: k}
-	if used := len(d.all) - len(d.freed); used > len(d.table)/5*4 {
-		d.rehash(2 * len(d.table))
-	}
+	id := d.next()
+	t := d.at(id) // it has no postings; where these are is not for a writer to touch: see Index.mu
+	t.name, t.kind = off, k
 	d.place(h, id)
 	return id
 }
 
-func (d *terms) rehash(size int) {
-	old := d.table
-	d.table = make([]slot, size)
-	for _, e := range old {
-		if e.id != 0 {
-			d.place(e.hash, e.id-1)
+// place puts a term into its table.
+func (d *terms) place(h, id uint32) {
+	t := &d.tables[h>>(32-tableBits)]
+	if t.used++; t.used > len(t.slots)/5*4 {
+		old := t.slots
+		t.slots = make([]slot, max(10, (len(old)+len(old)/4+4)/5*5))
+		for _, e := range old {
+			if e.id != 0 {
+				t.place(e)
+			}
 		}
 	}
+	t.place(slot{h, id + 1})
 }
 
-func (d *terms) place(h, id uint32) {
-	mask := uint32(len(d.table) - 1)
-	i := h & mask
-	for d.table[i].id != 0 {
-		i = (i + 1) & mask
+func (t *hashing) place(s slot) {
+	i := t.home(s.hash)
+	for t.slots[i].id != 0 {
+		i = t.after(i)
 	}
-	d.table[i] = slot{h, id + 1}
+	t.slots[i] = s
+}
+
+// home is the slot that a hash is looked for at first.
+func (t *hashing) home(h uint32) uint32 {
+	return uint32(uint64(h<<tableBits) * uint64(len(t.slots)) >> 32)
+}
+
+func (t *hashing) after(i uint32) uint32 {
+	if i++; int(i) < len(t.slots) {
+		return i
+	}
+	return 0
+}
+
+// from is how many slots behind another one is.
+func (t *hashing) from(home, i uint32) uint32 {
+	if i < home {
+		i += uint32(len(t.slots))
+	}
+	return i - home
 }
 
 // release forgets a term.
 func (d *terms) release(id uint32) {
-	mask := uint32(len(d.table) - 1)
-	hole := d.hashOf(id) & mask
-	for d.table[hole].id != id+1 {
-		hole = (hole + 1) & mask
+	h := d.hashOf(id)
+	t := &d.tables[h>>(32-tableBits)]
+	hole := t.home(h)
+	for t.slots[hole].id != id+1 {
+		hole = t.after(hole)
 	}
 	// Later entries of the same run move up where the hole would cut them off from their place.
-	for i := (hole + 1) & mask; d.table[i].id != 0; i = (i + 1) & mask {
-		home := d.table[i].hash & mask
-		if (i-home)&mask >= (i-hole)&mask {
-			d.table[hole] = d.table[i]
+	for i := t.after(hole); t.slots[i].id != 0; i = t.after(i) {
+		if t.from(t.home(t.slots[i].hash), i) >= t.from(hole, i) {
+			t.slots[hole] = t.slots[i]
 			hole = i
 		}
 	}
-	d.table[hole] = slot{}
-	d.names.release(d.all[id].name, len(d.stored(id)))
-	d.all[id] = term{}
+	t.slots[hole] = slot{}
+	t.used--
+	d.names.release(d.at(id).name, len(d.stored(id)))
+	d.at(id).kind = noTerm
 	d.freed = append(d.freed, id)
 }
 
 func (d *terms) bytes() int {
-	return cap(d.all)*int(unsafe.Sizeof(term{})) + cap(d.freed)*4 + len(d.table)*int(unsafe.Sizeof(slot{})) + d.names.bytes()
+	n := len(d.pages)*termPage*int(unsafe.Sizeof(term{})) + cap(d.pages)*8 + cap(d.freed)*4 + d.names.bytes()
+	for i := range d.tables {
+		n += len(d.tables[i].slots) * int(unsafe.Sizeof(slot{}))
+	}
+	return n
 }
