@@ -99,6 +99,7 @@ func (c *Conn) flush() {
 		}
 		c.settle(before)
 		if c.out.waiting() > 0 {
+			c.arm() // there may be room left, of which no other event tells
 			return
 		}
 		if !c.secure {
