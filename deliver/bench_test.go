@@ -57,7 +57,9 @@ func crowd(t testing.TB, n int) (*dispatcher, *shard, *roaring.Bitmap) {
 		users.Add(3 * i)
 		users.Add(3*i + 1) // who is not here
 	}
-	return newDispatcher(d, nil), s, users
+	w := p.NewWriter()
+	t.Cleanup(func() { _ = w.Close() })
+	return newDispatcher(d, nil, w), s, users
 }
 
 // sendAll sends the whole list.

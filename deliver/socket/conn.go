@@ -105,6 +105,14 @@ func (c *Conn) Send(f *Frame) error {
 	return nil
 }
 
+// send is Send or SendAll.
+func (c *Conn) send(fs []*Frame) error {
+	if len(fs) == 1 {
+		return c.Send(fs[0])
+	}
+	return c.SendAll(fs)
+}
+
 // SendAll is Send for several frames in order, joined in as few writes as possible.
 func (c *Conn) SendAll(fs []*Frame) error {
 	c.mu.Lock()
