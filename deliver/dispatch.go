@@ -34,7 +34,8 @@ type dispatcher struct {
 	heard   <-chan broker.Message
 	last    uint64 // sequence in AUDIENCES of the last one taken from heard
 	waiting []audience
-	frames  []*socket.Frame // scratch of session.deliver
+	writer  *socket.Writer
+	results []error // of a chunk's sends
 
 	// Of the shard at hand, reused.
 	batch   []live
@@ -43,6 +44,8 @@ type dispatcher struct {
 	merged  []target // list's next content
 	revoked uint64   // the pushes of batch that are not sent on
 	traced  uint64   // those whose way is recorded
+	mask    uint64   // of which frames holds the last
+	frames  []*socket.Frame
 }
 
 // audience is a live push and the shard whose it is.
@@ -96,12 +99,16 @@ func (d *Deliver) dispatch(ctx context.Context) error {
 			},
 		})
 	})
-	g.Go(func() error { return newDispatcher(d, heard).run(ctx) })
+	g.Go(func() error {
+		w := d.poller.NewWriter()
+		d.log.Debug("live pushes are sent", "io_uring", w.Rings())
+		return errors.Join(newDispatcher(d, heard, w).run(ctx), w.Close())
+	})
 	return g.Wait()
 }
 
-func newDispatcher(d *Deliver, heard <-chan broker.Message) *dispatcher {
-	return &dispatcher{d: d, heard: heard, frames: make([]*socket.Frame, 0, maxBatch)}
+func newDispatcher(d *Deliver, heard <-chan broker.Message, w *socket.Writer) *dispatcher {
+	return &dispatcher{d: d, heard: heard, writer: w}
 }
 
 // run dispatches what is heard until ctx ends.
@@ -350,18 +357,48 @@ func (x *dispatcher) ask(ctx context.Context, seq push.Seq) (*known, error) {
 // end, without allocation and without waiting. It gives their number, and takes out of each entry of the batch who was not
 // sent it.
 func (x *dispatcher) send(list []target) (n int) {
+	for n = min(chunk, len(list)); n < len(list) && list[n].se.local == list[n-1].se.local; n++ {
+		// another session of the last user
+	}
 	all := uint64(0) // what is sent, or was until it was revoked
 	for i, l := range x.batch {
 		if l.push != nil {
 			all |= 1 << i
 		}
 	}
+	x.results = slices.Grow(x.results[:0], n)[:n]
+	for i, t := range list[:n] {
+		if mask := t.mask & all &^ x.revoked; mask != 0 {
+			t.se.deliver(x.writer, x.batch, mask, x.framesOf(mask), &x.results[i])
+		}
+	}
+	x.writer.Flush()
+	x.mask = 0
+	clear(x.frames)
+	x.frames = x.frames[:0]
+	x.count(list[:n], all)
+	return n
+}
+
+// framesOf are the frames of the pushes that a mask names. They stand until the writer is flushed.
+func (x *dispatcher) framesOf(mask uint64) []*socket.Frame {
+	n := bits.OnesCount64(mask)
+	if mask != x.mask { // as a rule everybody gets the same
+		x.mask = mask
+		for ; mask != 0; mask &= mask - 1 {
+			x.frames = append(x.frames, x.batch[bits.TrailingZeros64(mask)].push.frame)
+		}
+	}
+	return x.frames[len(x.frames)-n:]
+}
+
+// count notes what became of the sends to the sessions of a list.
+func (x *dispatcher) count(list []target, all uint64) {
 	sent, slow := 0, 0
 	var got uint64 // what the user at hand was sent
-	for ; n < len(list); n++ {
-		t := list[n]
+	for i, t := range list {
 		if mask := t.mask & all &^ x.revoked; mask != 0 {
-			switch err := t.se.deliver(x.batch, mask, x.frames); {
+			switch err := x.results[i]; {
 			case err == nil:
 				got |= mask
 				sent += bits.OnesCount64(mask)
@@ -372,18 +409,15 @@ func (x *dispatcher) send(list []target) (n int) {
 				slow++
 			}
 		}
-		if n+1 < len(list) && list[n+1].se.local == t.se.local {
+		if i+1 < len(list) && list[i+1].se.local == t.se.local {
 			continue // another session of the user
 		}
 		for missed := t.mask & all &^ got; missed != 0; missed &= missed - 1 {
 			x.batch[bits.TrailingZeros64(missed)].users.Remove(t.se.local)
 		}
-		if got = 0; n >= chunk {
-			n++
-			break
-		}
+		got = 0
 	}
+	clear(x.results)
 	x.d.metrics.sent.WithLabelValues(sentLive).Add(float64(sent))
 	x.d.metrics.slow.Add(float64(slow))
-	return n
 }

@@ -250,6 +250,13 @@ func (g *gateway) revoke(seq push.Seq) push.Seq {
 	return push.Seq(r)
 }
 
+// dispatcher is one beside the gateway's own.
+func (g *gateway) dispatcher() *dispatcher {
+	w := g.poller.NewWriter()
+	g.t.Cleanup(func() { _ = w.Close() })
+	return newDispatcher(g.Deliver, nil, w)
+}
+
 // Audiences that come together reach each session in order; a push that is revoked in the same batch, or has been since
 // its audience lay waiting, is not sent; and who was sent what is on record.
 func TestBatch(t *testing.T) {
@@ -262,7 +269,7 @@ func TestBatch(t *testing.T) {
 	revocation := g.revoke(mistake)
 	g.revoke(old)
 	now, before := time.Now(), time.Now().Add(-time.Minute)
-	x := newDispatcher(g.Deliver, nil)
+	x := g.dispatcher()
 	for _, m := range []broker.Message{
 		audienceOf(t, 101, both, now, at["u"], at["v"]),
 		audienceOf(t, 102, mistake, now, at["u"], at["v"]),
@@ -363,7 +370,7 @@ func TestBatchGrowsWhileItIsWritten(t *testing.T) {
 	}
 	one, two, three, mistake := g.kept(), g.kept(), g.kept(), g.kept()
 	revocation := g.revoke(mistake)
-	x := newDispatcher(g.Deliver, nil)
+	x := g.dispatcher()
 	hear := func(place uint64, seq push.Seq) {
 		x.hear(audienceOf(t, place, seq, time.Now(), all.ToArray()...))
 		had, at := len(x.batch), 0

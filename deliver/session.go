@@ -38,21 +38,20 @@ const maxHeld = 1024
 // errHeld is returned by deliver for pushes that wait until the session is live.
 var errHeld = errors.New("the session is logging in")
 
-// deliver sends the pushes of a batch that the mask names, joined in one write, or holds them while the session is logging
-// in. It never waits, and allocates only to hold or to queue. frames is scratch of the caller.
-func (s *session) deliver(batch []live, mask uint64, frames []*socket.Frame) error {
-	s.mu.Lock()
+// deliver has the writer send the pushes of a batch that the mask names, whose frames these are, joined in one write, or holds
+// them while the session is logging in. It never waits, and allocates only to hold or to queue. The result is there when the
+// writer is flushed.
+func (s *session) deliver(w *socket.Writer, batch []live, mask uint64, frames []*socket.Frame, result *error) {
+	if !s.mu.TryLock() { // who has it may wait for a connection that the writer has
+		w.Flush()
+		s.mu.Lock()
+	}
 	defer s.mu.Unlock()
 	if s.login != nil {
-		return s.hold(batch, mask)
+		*result = s.hold(batch, mask)
+		return
 	}
-	if mask&(mask-1) == 0 {
-		return s.conn.Send(batch[bits.TrailingZeros64(mask)].push.frame)
-	}
-	for frames = frames[:0]; mask != 0; mask &= mask - 1 {
-		frames = append(frames, batch[bits.TrailingZeros64(mask)].push.frame)
-	}
-	return s.conn.SendAll(frames)
+	w.Send(s.conn, frames, result)
 }
 
 // hold keeps pushes until the session is live. Called with mu held.

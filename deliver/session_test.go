@@ -75,11 +75,20 @@ func noHello(int) *socket.Frame { return new(socket.Frame) }
 // dispatchNow sends audiences to a shard's sessions, as a dispatcher does.
 func dispatchNow(s *shard, batch ...live) error {
 	for _, t := range s.audiences(batch, nil) {
-		if err := t.se.deliver(batch, t.mask, nil); err != nil && !errors.Is(err, errHeld) {
+		if err := t.se.deliverNow(batch, t.mask); err != nil && !errors.Is(err, errHeld) {
 			return err
 		}
 	}
 	return nil
+}
+
+// deliverNow is deliver to one session alone.
+func (s *session) deliverNow(batch []live, mask uint64) (err error) {
+	var w socket.Writer // without io_uring
+	x := dispatcher{batch: batch}
+	s.deliver(&w, batch, mask, x.framesOf(mask), &err)
+	w.Flush()
+	return err
 }
 
 // drained reads the pushes that a client has got, up to the close frame that the test sends behind them.
@@ -266,14 +275,14 @@ func TestHoldingIsBounded(t *testing.T) {
 	s.join(se, "", 1)
 	one := batchOf(1, roaring.BitmapOf(0))
 	for i := range maxHeld {
-		if err := se.deliver(one, 1, nil); !errors.Is(err, errHeld) {
+		if err := se.deliverNow(one, 1); !errors.Is(err, errHeld) {
 			t.Fatalf("push %d: %v", i, err)
 		}
 	}
-	if err := se.deliver(one, 1, nil); !errors.Is(err, socket.ErrTooSlow) {
+	if err := se.deliverNow(one, 1); !errors.Is(err, socket.ErrTooSlow) {
 		t.Errorf("one more than may be held: %v", err)
 	}
-	if err := se.deliver(one, 1, nil); !errors.Is(err, socket.ErrClosed) {
+	if err := se.deliverNow(one, 1); !errors.Is(err, socket.ErrClosed) {
 		t.Errorf("behind the end: %v", err)
 	}
 	if se.login.held != nil {

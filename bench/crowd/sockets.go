@@ -17,6 +17,7 @@ import (
 // sockets serves WebSocket sessions as the gateway does, but for accounts and audiences.
 type sockets struct {
 	poller   *socket.Poller
+	writer   *socket.Writer
 	listener net.Listener
 	http     http.Server
 	message  []byte
@@ -42,7 +43,7 @@ func startSockets(message []byte) (local, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sockets{poller: poller, message: message}
+	s := &sockets{poller: poller, writer: poller.NewWriter(), message: message}
 	if s.listener, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
@@ -119,18 +120,15 @@ func (s *sockets) round(pushes int) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, o := range s.open {
-		var err error
-		if pushes == 1 {
-			err = o.conn.Send(frames[0])
-		} else {
-			err = o.conn.SendAll(frames)
-		}
-		if err != nil {
-			return fmt.Errorf("sending to a session: %w", err)
-		}
+	results := make([]error, len(s.open))
+	for i, o := range s.open {
+		s.writer.Send(o.conn, frames, &results[i])
+	}
+	s.writer.Flush()
+	if err := errors.Join(results...); err != nil {
+		return fmt.Errorf("sending to sessions: %w", err)
 	}
 	return nil
 }
 
-func (s *sockets) stop() error { return s.end() }
+func (s *sockets) stop() error { return errors.Join(s.end(), s.writer.Close()) }

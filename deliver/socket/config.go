@@ -22,6 +22,8 @@ type Config struct {
 	// SendBuffer is SO_SNDBUF in bytes. Left alone the kernel lets it grow to megabytes, and a client that stopped reading
 	// swallows thousands of pushes before anybody notices.
 	SendBuffer int
+	// Ring has a Writer send by io_uring where the kernel lets it.
+	Ring bool
 }
 
 // Default is a configuration for an app's clients.
@@ -31,6 +33,7 @@ func Default() Config {
 		FrameLimit: 16 << 10,
 		Heartbeat:  time.Minute,
 		SendBuffer: 16 << 10,
+		Ring:       true,
 	}
 }
 

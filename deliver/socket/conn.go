@@ -105,6 +105,14 @@ func (c *Conn) Send(f *Frame) error {
 	return nil
 }
 
+// send is Send or SendAll.
+func (c *Conn) send(fs []*Frame) error {
+	if len(fs) == 1 {
+		return c.Send(fs[0])
+	}
+	return c.SendAll(fs)
+}
+
 // SendAll is Send for several frames in order, joined in as few writes as possible.
 func (c *Conn) SendAll(fs []*Frame) error {
 	c.mu.Lock()
@@ -185,11 +193,11 @@ func (c *Conn) halfClose() {
 }
 
 // read takes what the client has sent, at most once from a plain socket; more says that there may be more of which no event
-// tells, because TLS has it. The end of the stream is io.EOF. Called by the loop.
+// tells, because TLS has it or b was too small. The end of the stream is io.EOF. Called by the loop.
 func (c *Conn) read(b []byte) (n int, more bool, err error) {
 	if !c.secure {
 		n, err = recv(c.fd, b)
-		return n, false, err
+		return n, n == len(b), err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -258,12 +266,27 @@ func (c *Conn) hears() bool {
 	return c.state == open || c.state == shutting && c.why == Server
 }
 
-// events that the loop should hear of: room to write only while something waits. Called with mu held.
+// events that the loop should hear of: room to write only while something waits. Of what a plain connection has it hears
+// once, when it comes, which saves the kernel a second look at each; TLS reads in portions of its own, and hears of it as long
+// as it is there. Called with mu held.
 func (c *Conn) events() uint32 {
-	if c.out.waiting() > 0 {
-		return unix.EPOLLIN | unix.EPOLLOUT
+	events := uint32(unix.EPOLLIN | unix.EPOLLRDHUP)
+	if !c.secure {
+		events |= unix.EPOLLET
 	}
-	return unix.EPOLLIN
+	if c.out.waiting() > 0 {
+		events |= unix.EPOLLOUT
+	}
+	return events
+}
+
+// again has the loop hear once more of what is there.
+func (c *Conn) again() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != shut {
+		c.arm()
+	}
 }
 
 // arm renews what the loop hears of. Called with mu held.

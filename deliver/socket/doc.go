@@ -17,6 +17,12 @@
 // the kernel after the table has let go of it and under the lock that writers take, so a write can never reach a
 // descriptor that was reused, and an event can never reach a connection that came later.
 //
+// # Sends together
+//
+// A Writer gathers sends, each with the lock of its connection, and gives them to an io_uring in one call, within which the
+// kernel completes them all. So that it cannot wait for somebody who waits for it, it sends what it has gathered before it
+// waits for a lock.
+//
 // # TLS
 //
 // crypto/tls takes and gives records through the poller's descriptor and never waits. A read that would have to ends with a
@@ -40,5 +46,6 @@
 // A connection holds at most Config.QueueLimit of output and one call's frames more, by reference to frames that all
 // connections share, and at most twice Config.FrameLimit of input, only while a frame or message is incomplete. TLS adds a
 // record each way, and its keys. A loop takes one buffer from a connection at a time, so that a client that sends much or
-// byte by byte delays nobody.
+// byte by byte delays nobody. One that is woken again and again lets more come for half a millisecond, so that it is woken
+// less often than it reads.
 package socket

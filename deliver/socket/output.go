@@ -36,6 +36,22 @@ func (c *Conn) sendAll(fs ...*Frame) error {
 	return nil
 }
 
+// sent finishes a send of frames, of whose first so many bytes, whole frames, a plain socket was offered and took n. Called
+// with mu held, while nothing waited.
+func (c *Conn) sent(fs []*Frame, offered, n int, err error) error {
+	if err != nil {
+		return c.broken(err)
+	}
+	fs, off := skip(fs, c.protocol, n)
+	switch {
+	case n < offered:
+		c.spill(off, fs...)
+	case len(fs) > 0:
+		return c.sendAll(fs...)
+	}
+	return nil
+}
+
 // offer gives the socket as many of the frames, without the first off bytes, as go in one write, and returns how many
 // bytes need no more to be kept here, and whether the socket is full. Called with mu held, while nothing waits before them.
 func (c *Conn) offer(fs []*Frame, off int) (n int, full bool, err error) {
@@ -99,6 +115,7 @@ func (c *Conn) flush() {
 		}
 		c.settle(before)
 		if c.out.waiting() > 0 {
+			c.arm() // there may be room left, of which no other event tells
 			return
 		}
 		if !c.secure {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -87,6 +88,38 @@ func TestPatience(t *testing.T) {
 	}
 	if len(s.lingering) != 0 {
 		t.Error("the poller still waits")
+	}
+}
+
+// TestLastWords takes all that a client has sent which has hung up already, though it is more than is read at a time and
+// there is one event for everything.
+func TestLastWords(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	near, far := pair(t)
+	said := strings.Repeat("x", 16<<10)
+	times := 2 * len(s.loops[0].buf) / len(said)
+	for range times {
+		write(t, far, masked(fin|text, said))
+	}
+	if err := far.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rec := &recorder{got: make(chan string, times), ended: make(chan Why, 1)}
+	conn, err := s.Adopt(near, nil, WebSocket, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if why := receive(t, rec.ended); why != Gone {
+		t.Errorf("ended because of %v", why)
+	}
+	for i := range times {
+		if got := receive(t, rec.got); got != said {
+			t.Fatalf("message %d has %d bytes", i, len(got))
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package socket
 
 import (
-	"errors"
 	"io"
 	"syscall"
 	"unsafe"
@@ -42,16 +41,16 @@ func sendFrames(fd int32, frames []*Frame, p Protocol, off int) (n, offered int,
 
 // recv reads from a socket without waiting: nothing, and no error, when there is nothing. The end is io.EOF.
 func recv(fd int32, b []byte) (int, error) {
-	n, err := unix.Read(int(fd), b)
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
 	switch {
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+	case errno == unix.EAGAIN || errno == unix.EINTR:
 		return 0, nil
-	case err != nil:
-		return 0, err
-	case n == 0:
+	case errno != 0:
+		return 0, errno
+	case n == 0 && len(b) > 0:
 		return 0, io.EOF
 	}
-	return n, nil
+	return int(n), nil
 }
 
 // taken tells a full socket, which takes nothing, from one that is broken.

@@ -109,6 +109,7 @@ func deliverConfig(c *config.Config, t *tracing.Tracer) deliver.Config {
 	cfg := deliver.Default()
 	s := c.Sessions
 	cfg.Socket.Heartbeat, cfg.Socket.QueueLimit, cfg.Socket.FrameLimit = s.Heartbeat, s.Queue, s.FrameLimit
+	cfg.Socket.Ring = s.Ring()
 	cfg.PerAccount, cfg.Max, cfg.Logins = s.PerAccount, s.Max, s.LoginsPerSecond
 	cfg.Drain, cfg.Receipts = s.Drain, c.Receipts.Interval
 	cfg.Apps, cfg.Tracer = deliverApps(c.Apps), t

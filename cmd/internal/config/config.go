@@ -68,9 +68,13 @@ type Sessions struct {
 	HandshakeTimeout time.Duration `mapstructure:"handshake_timeout"`
 	MaxHandshakes    int           `mapstructure:"max_handshakes"`
 	Drain            time.Duration `mapstructure:"drain"`
+	IOUring          string        `mapstructure:"io_uring"`
 	TLSCert          string        `mapstructure:"tls_cert"`
 	TLSKey           string        `mapstructure:"tls_key"`
 }
+
+// Ring says whether live pushes are sent by io_uring where the kernel allows it.
+func (s Sessions) Ring() bool { return s.IOUring == "auto" }
 
 // TLS says whether sessions are served over TLS.
 func (s Sessions) TLS() bool { return s.TLSCert != "" }

@@ -51,6 +51,7 @@ var keys = []Key{
 	{"sessions.handshake_timeout", 10 * time.Second, "The time within which a session's HTTP request must have arrived.", durations(100*time.Millisecond, time.Hour)},
 	{"sessions.max_handshakes", 16384, "Connections at a time that are not sessions yet. One more is closed at once.", between(1, 1_000_000)},
 	{"sessions.drain", 5 * time.Second, "The time over which a process that stops closes its sessions, with code 1001, so that they do not all come back at once.", durations(0, time.Hour)},
+	{"sessions.io_uring", "auto", "How live pushes are sent to sessions without TLS: auto, by io_uring where the kernel and the container allow it, with fewer system calls; or off, one by one.", oneOf("auto", "off")},
 	{"sessions.tls_cert", "", "The path of the certificate for sessions over TLS, in PEM, with those between it and the root. It is read again when it changes. Empty: no TLS.", nil},
 	{"sessions.tls_key", "", "The path of the certificate's key, in PEM. It is read again when it changes.", nil},
 
