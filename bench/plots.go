@@ -1,6 +1,10 @@
 package main
 
-import "github.com/carillon-push/carillon/bench/page"
+import (
+	"strings"
+
+	"github.com/carillon-push/carillon/bench/page"
+)
 
 // sizes are the sessions of a fan-out.
 const sizes = `([\d,]+ sessions)`
@@ -45,6 +49,12 @@ var plots = map[string][]page.Plot{
 				page.Peers("roaring bitmap a term", `^matching over [^:]*: ([^:]*), the bitmap laid out, p99, against a roaring`),
 			},
 		},
+		beside("PostgreSQL"), beside("Redis"), beside("DuckDB"),
+	},
+	"growth": {
+		grows("shards", "CPU a push by the number of shards", "ms a push", "shards", "a push"),
+		grows("gateways", "CPU a push by the number of gateways", "ms a push", "gateways", "a push"),
+		grows("live", "CPU for one more push by how many are live", "ms a push", "live pushes", "for one more push"),
 	},
 	"logins": {
 		{
@@ -75,4 +85,22 @@ var plots = map[string][]page.Plot{
 			},
 		},
 	},
+}
+
+// grows has a line for each role: what its CPU time is by how many there are of one thing.
+func grows(name, title, value, of, what string) page.Plot {
+	p := page.Plot{Name: "growth-" + name, Title: title, Value: value, Over: of, LogOver: true}
+	for _, role := range []string{"broker", "ingest process", "matcher", "gateways", "offline worker"} {
+		p.Series = append(p.Series, page.Ours(role, `^growth: ([\d,]+) `+strings.TrimSuffix(strings.TrimSuffix(of, "es"), "s")+`(?:e?s)?: CPU of the `+role+` `+what+`$`))
+	}
+	return p
+}
+
+// beside compares with one database, which is given as many users as it can take: another number than the others.
+func beside(database string) page.Plot {
+	figures := `^matching over [^:]*: ([^:]*), the bitmaps laid out, mean, against ` + database
+	return page.Plot{
+		Name: "match-" + strings.ToLower(database), Title: "Whom a condition holds for, in the mean, beside " + database, Value: "ms", Log: true,
+		Series: []page.Series{page.Ours("Carillon", figures), page.Peers(database, figures)},
+	}
 }

@@ -61,7 +61,7 @@ func ask(p population, x *index.Index, stop <-chan struct{}) (took []float64) {
 	for i := 0; ; i++ {
 		for _, n := range rounds[i%len(rounds)] {
 			start := time.Now()
-			x.Eval(n)
+			x.Encode(n)
 			took = append(took, milliseconds(time.Since(start)))
 		}
 		select { // never waits

@@ -36,7 +36,7 @@ func oneFigures(o Options, m outcome) []report.Figure {
 		at := func(p float64, pick func(samples) []float64) string { return median(m.one.ours, j, p, pick) }
 		list = append(list, report.New(of+": "+f.name+", the bitmap laid out, p99"+againstRoaring, "ms", percentile(m.one.ours, j, 99, whole)...).
 			Under(percentile(m.one.theirs, j, 99, whole)...).AtMost(5).
-			Noting("p50 %s ms; finding alone p50 %s, p99 %s ms", at(50, whole), at(50, found), at(99, found)))
+			Noting("p50 %s ms", at(50, whole)))
 	}
 	return list
 }
@@ -46,19 +46,17 @@ func manyFigures(o Options, m outcome) []report.Figure {
 	of := title(o.Users*o.Shards, o.Shards)
 	const against = ", against a plain loop over dense bitmaps"
 	list := []report.Figure{
-		report.New(of+": all forms, finding, p99"+against, "ms", together(m.many.ours, 99, found)...).Under(together(m.many.theirs, 99, found)...).
-			Noting("p50 %s ms; with the bitmaps laid out p50 %s, p99 %s ms; %d conditions of each of %d forms a repeat; one goroutine visits shard after shard; garbage is collected beside it%s",
-				report.Text(report.Median(together(m.many.ours, 50, found)...)), report.Text(report.Median(together(m.many.ours, 50, whole)...)),
-				report.Text(report.Median(together(m.many.ours, 99, whole)...)), o.ManySamples, len(forms), m.left()),
+		report.New(of+": all forms, the bitmaps laid out, p99"+against, "ms", together(m.many.ours, 99, whole)...).Under(together(m.many.theirs, 99, found)...).
+			Noting("p50 %s ms; %d conditions of each of %d forms a repeat; one goroutine visits shard after shard; garbage is collected beside it%s",
+				report.Text(report.Median(together(m.many.ours, 50, whole)...)), o.ManySamples, len(forms), m.left()),
 	}
 	for j, f := range forms {
 		at := func(p float64, pick func(samples) []float64) string { return median(m.many.ours, j, p, pick) }
-		fig := report.New(of+": "+f.name+", finding, p99"+against, "ms", percentile(m.many.ours, j, 99, found)...).Under(percentile(m.many.theirs, j, 99, found)...)
+		fig := report.New(of+": "+f.name+", the bitmaps laid out, p99"+against, "ms", percentile(m.many.ours, j, 99, whole)...).Under(percentile(m.many.theirs, j, 99, found)...)
 		if f.goal > 0 {
 			fig = fig.AtMost(f.goal)
 		}
-		list = append(list, fig.Noting("p50 %s ms, of the loop %s ms; with the bitmaps laid out p50 %s, p99 %s ms",
-			at(50, found), median(m.many.theirs, j, 50, found), at(50, whole), at(99, whole)))
+		list = append(list, fig.Noting("p50 %s ms, of the loop %s ms", at(50, whole), median(m.many.theirs, j, 50, found)))
 	}
 	return append(list, report.New("one core's memory bandwidth, as a plain loop that joins two bitmaps has it", "GB/s", m.bandwidth...).
 		Noting("two bitmaps of %s users are read and one is made, in no cache", report.Text(float64(o.Users*o.Shards))))
@@ -69,8 +67,8 @@ func vastFigures(o Options, m outcome) (list []report.Figure) {
 	of := fmt.Sprintf("%s users as %d visits of each of %d shards", report.Text(float64(o.Users*o.Shards*o.Visits)), o.Visits, o.Shards)
 	for j, f := range forms {
 		at := func(p float64, pick func(samples) []float64) string { return median(m.vast.ours, j, p, pick) }
-		list = append(list, report.New("matching over "+of+": "+f.name+", finding, p99", "ms", percentile(m.vast.ours, j, 99, found)...).
-			Noting("p50 %s ms; with the bitmaps laid out p50 %s, p99 %s ms; %d conditions a repeat", at(50, found), at(50, whole), at(99, whole), o.VastSamples))
+		list = append(list, report.New("matching over "+of+": "+f.name+", the bitmaps laid out, p99", "ms", percentile(m.vast.ours, j, 99, whole)...).
+			Noting("p50 %s ms; %d conditions a repeat", at(50, whole), o.VastSamples))
 	}
 	return list
 }

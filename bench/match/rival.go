@@ -112,25 +112,25 @@ func rivalFigures(o Options, m outcome) (list []report.Figure) {
 				}
 			}
 			list = append(list, report.New(fmt.Sprintf("%s: forms found at least %s times as fast as by %s", of, report.Text(r.times), r.name), fmt.Sprintf("of %d forms", len(forms)), won).
-				AtLeast(float64(len(forms)/2+1)).Noting("%s", against.terms(r.name)))
+				AtLeast(float64(len(forms)/2+1)).Noting("%s", against.loaded()).Beside(r.name, against.version))
 		}
 		for j, f := range forms {
 			at := func(by [][]samples, p float64, pick func(samples) []float64) string { return median(by, j, p, pick) }
-			fig := report.New(fmt.Sprintf("%s: %s, finding, mean, against %s", of, f.name, r.how), "ms", mean(against.ours, j, found)...).Under(mean(against.theirs, j, found)...)
+			fig := report.New(fmt.Sprintf("%s: %s, the bitmaps laid out, mean, against %s", of, f.name, r.how), "ms", mean(against.ours, j, found)...).Under(mean(against.theirs, j, found)...)
 			if r.times > 0 && !r.most {
 				fig = fig.Times(r.times)
 			}
-			list = append(list, fig.Noting("p50 %s against %s, p99 %s against %s ms (%s); laid out, p50 %s against %s ms (%s); %s",
-				at(against.ours, 50, found), at(against.theirs, 50, found), at(against.ours, 99, found), at(against.theirs, 99, found), r.found,
-				at(against.ours, 50, whole), at(against.theirs, 50, whole), r.whole, against.terms(r.name)))
+			list = append(list, fig.Noting("p50 %s against %s, p99 %s against %s ms (%s); against %s, p50 %s ms; %s",
+				at(against.ours, 50, whole), at(against.theirs, 50, found), at(against.ours, 99, whole), at(against.theirs, 99, found), r.found,
+				r.whole, at(against.theirs, 50, whole), against.loaded()).Beside(r.name, against.version))
 		}
 	}
 	return list
 }
 
-// terms of it.
-func (m rivalry) terms(name string) string {
-	return fmt.Sprintf("%s %s, loaded in %s s", name, m.version, report.Text(m.loading.Round(100*time.Millisecond).Seconds()))
+// loaded says how long it took the users.
+func (m rivalry) loaded() string {
+	return fmt.Sprintf("loaded in %s s", report.Text(m.loading.Round(100*time.Millisecond).Seconds()))
 }
 
 // left tells of the rivals that were left out, and why.

@@ -9,26 +9,21 @@ import (
 
 	"github.com/carillon-push/carillon/matcher/index"
 	"github.com/carillon-push/carillon/pkg/predicate"
-	"github.com/carillon-push/carillon/pkg/wire"
 )
 
 // shards of a population: the first has its first users, and so on.
 type shards []*index.Index
 
-// ask finds who the condition holds for in one shard after the other, by one goroutine, and lays out each shard's bitmap as
-// the matcher does.
+// ask finds who the condition holds for in one shard after the other, by one goroutine, and lays each shard's audience out as the
+// matcher does: the one is not done without the other.
 func (s shards) ask(_ context.Context, n predicate.Node) (a answer, err error) {
 	for _, x := range s {
 		start := time.Now()
-		users := x.Eval(n)
-		found := time.Since(start)
-		if _, err := wire.EncodeBitmap(users); err != nil {
-			return answer{}, err
-		}
+		_, users := x.Encode(n)
 		a.whole += time.Since(start)
-		a.found += found
-		a.users += users.GetCardinality()
+		a.users += users
 	}
+	a.found = a.whole
 	return a, nil
 }
 
