@@ -40,6 +40,8 @@ type shard struct {
 	records []push.Record // backs the batch
 	caught  chan struct{} // closed when the log has been read
 
+	room []byte // of the last audience, for the next one; of match alone
+
 	waiting chan struct{} // a slot for each count that waits for the fold, see count.go
 }
 
@@ -171,7 +173,7 @@ func (s *shard) match(ctx context.Context, m *broker.Message) (err error) {
 		audience.Data, users, err = layOut(s.missed(ctx, p.Again))
 	default:
 		start := time.Now()
-		audience.Data, users = s.index.Encode(node)
+		audience.Data, users = s.index.Append(s.room[:0], node)
 		s.m.metrics.seconds.Observe(time.Since(start).Seconds())
 	}
 	if err != nil {
@@ -179,7 +181,11 @@ func (s *shard) match(ctx context.Context, m *broker.Message) (err error) {
 	}
 	audience.Header[wire.HeaderCardinality] = strconv.FormatUint(users, 10)
 	span.Int("users", int(users))
-	if err = s.publish(ctx, audience.Once(), span); errors.Is(err, broker.ErrConflict) {
+	err = s.publish(ctx, audience.Once(), span)
+	if s.room = nil; err == nil { // else somebody may still be at it
+		s.room = audience.Data
+	}
+	if errors.Is(err, broker.ErrConflict) {
 		s.m.metrics.evaluations.WithLabelValues(resultRepeated).Inc()
 		return nil
 	}

@@ -46,10 +46,11 @@ func debian(ctx context.Context, name string) (err error) {
 	return nil
 }
 
-// installed is the mark that the Makefile, too, leaves where `npm ci` has come to its end.
+// installed is the mark that the Makefile, too, leaves where npm has come to its end.
 const installed = "node_modules/.installed"
 
-// npm installs what a directory's package-lock.json names, unless that was done.
+// npm installs what a directory's package-lock.json names, unless that was done. `npm ci` would refuse a list that leaves out the
+// binaries of other systems; the versions and digests of what is in it hold either way.
 func npm(ctx context.Context, dir string, allowed bool) error {
 	mark := filepath.Join(dir, installed)
 	lock, err := os.Stat(filepath.Join(dir, "package-lock.json"))
@@ -62,7 +63,7 @@ func npm(ctx context.Context, dir string, allowed bool) error {
 	if !allowed {
 		return errAbsent
 	}
-	cmd := exec.CommandContext(ctx, "npm", "ci")
+	cmd := exec.CommandContext(ctx, "npm", "install", "--no-save")
 	cmd.Dir = dir
 	if err := perform(ctx, cmd); err != nil {
 		return fmt.Errorf("install its packages: %w", err)

@@ -209,7 +209,7 @@ func BenchmarkCount(b *testing.B) {
 }
 
 func BenchmarkEncode(b *testing.B) {
-	benchmarkForms(b, func(x *Index, n predicate.Node) { x.Encode(n) })
+	benchmarkForms(b, func(x *Index, n predicate.Node) { x.Append(nil, n) })
 }
 
 // manyShards are ten full shards, ten million users; a tenth of that with -short. Their users are the same, but not the
@@ -239,7 +239,7 @@ func BenchmarkEncodeShards(b *testing.B) {
 	shards := manyShards()
 	benchmarkForms(b, func(_ *Index, n predicate.Node) {
 		for _, x := range shards {
-			x.Encode(n)
+			x.Append(nil, n)
 		}
 	})
 }

@@ -26,13 +26,13 @@ func (x *Index) Eval(n predicate.Node) *roaring.Bitmap {
 	return b
 }
 
-// Encode is Eval laid out, as wire.EncodeBitmap does it, and how many users it holds for: what a push needs, without a
-// bitmap in between.
-func (x *Index) Encode(n predicate.Node) (data []byte, users uint64) {
+// Append appends what Eval finds to data, laid out as wire.EncodeBitmap does it, and says how many users that are: what a push
+// needs, without a bitmap in between.
+func (x *Index) Append(data []byte, n predicate.Node) (_ []byte, users uint64) {
 	e := evaluators.Get().(*evaluator)
 	defer evaluators.Put(e)
 	e.layout(x, n)
-	return e.out.Append(nil), uint64(e.out.Users())
+	return e.out.Append(data), uint64(e.out.Users())
 }
 
 // Count is how many users the condition holds for.
