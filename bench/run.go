@@ -114,7 +114,7 @@ func stale(ctx context.Context, dir string) (map[string]string, error) {
 	}
 	faults := make(map[string]string)
 	for _, name := range names(measurements) {
-		faults[name] = "it was never measured"
+		faults[name] = never
 	}
 	for _, s := range list {
 		switch {
@@ -132,6 +132,9 @@ func stale(ctx context.Context, dir string) (map[string]string, error) {
 	return faults, nil
 }
 
+// never is wrong with a section that is not there.
+const never = "it was never measured"
+
 // repair is what makes the page true again.
 const repair = "`go run ./bench -stale` measures them"
 
@@ -143,6 +146,9 @@ func check(ctx context.Context, dir string, out io.Writer) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(faults)) {
 		fmt.Fprintf(out, "%s: %s\n", name, faults[name])
+		if slow[name] != "" && faults[name] == never {
+			delete(faults, name) // the page says of its goals that they are not measured
+		}
 	}
 	if len(faults) > 0 {
 		return fmt.Errorf("%d sections of %s are not of the code in the tree; %s", len(faults), dir, repair)

@@ -38,7 +38,8 @@ func RunTests(ctx context.Context, o Options) ([]report.Figure, error) {
 
 // What a run under chaos says of repeats, and its last line.
 var (
-	repeats  = regexp.MustCompile(`(?m)^repeated though acknowledged: \d+, of them unexplained (\d+);`)
+	repeats  = regexp.MustCompile(`(?m)^repeated though acknowledged: \d+, of them unexplained (\d+);.* odd (\d+)$`)
+	oddity   = regexp.MustCompile(`(?m)^odd: (.{1,300})`)
 	lastLine = regexp.MustCompile(`(?m)^pairs (\d+) lost (\d+) stranger (\d+) repeated (\d+) disorder (\d+)$`)
 )
 
@@ -53,16 +54,16 @@ func RunChaos(ctx context.Context, o Options) ([]report.Figure, error) {
 	if m == nil || again == nil {
 		return nil, fmt.Errorf("run a cluster under chaos: it did not say what it found (%v); it ended with:\n%s", failed, end(out))
 	}
-	var found [6]float64
-	for i, text := range append(m[1:], again[1]) {
+	var found [7]float64
+	for i, text := range append(m[1:], again[1:]...) {
 		n, err := strconv.ParseFloat(string(text), 64)
 		if err != nil {
 			return nil, fmt.Errorf("read what a cluster under chaos came to: %w", err)
 		}
 		found[i] = n
 	}
-	pairs, lost, stranger, repeated, disorder, unexplained := found[0], found[1], found[2], found[3], found[4], found[5]
-	if failed != nil && lost+stranger+disorder+unexplained == 0 {
+	pairs, lost, stranger, repeated, disorder, unexplained, odd := found[0], found[1], found[2], found[3], found[4], found[5], found[6]
+	if failed != nil && lost+stranger+disorder+unexplained+odd == 0 {
 		return nil, fmt.Errorf("run a cluster under chaos: %w; it ended with:\n%s", failed, end(out))
 	}
 	const unit = "pairs"
@@ -73,7 +74,16 @@ func RunChaos(ctx context.Context, o Options) ([]report.Figure, error) {
 		report.New("chaos: pushes that came again where the promise does not allow it", unit, unexplained).AtMost(0).
 			Noting("%s came again after they were acknowledged", report.Text(repeated)),
 		report.New("chaos: pushes that came in another order than promised", unit, disorder).AtMost(0),
+		report.New("chaos: what went wrong beside, such as a process that ended by itself", "times", odd).AtMost(0).Noting("%s", firstOdd(out)),
 	}, nil
+}
+
+// firstOdd is what went wrong first beside the pairs, if anything did.
+func firstOdd(out []byte) string {
+	if m := oddity.FindSubmatch(out); m != nil {
+		return string(m[1])
+	}
+	return ""
 }
 
 // command runs one in the module's root. With the context all its processes end.

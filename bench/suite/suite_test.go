@@ -14,12 +14,12 @@ func shell(script string) Options { return Options{[]string{"sh", "-c", script}}
 
 func TestChaos(t *testing.T) {
 	t.Parallel()
-	const said = `echo "repeated though acknowledged: 5, of them unexplained %s; twice on one session 0"; echo "pairs 10800000 lost %l stranger 0 repeated 48595 disorder 0"; `
-	with := func(unexplained, lost, end string) Options {
-		return shell(strings.NewReplacer("%s", unexplained, "%l", lost).Replace(said) + end)
+	const said = `echo "odd: ingest-2 ended by itself"; echo "repeated though acknowledged: 5, of them unexplained %s; twice on one session 0; missed at a login 0; odd %o"; echo "pairs 10800000 lost %l stranger 0 repeated 48595 disorder 0"; `
+	with := func(unexplained, lost, odd, end string) Options {
+		return shell(strings.NewReplacer("%s", unexplained, "%l", lost, "%o", odd).Replace(said) + end)
 	}
-	list, err := RunChaos(t.Context(), with("0", "0", ""))
-	if err != nil || len(list) != 5 || list[0].Value != 10_800_000 {
+	list, err := RunChaos(t.Context(), with("0", "0", "0", ""))
+	if err != nil || len(list) != 6 || list[0].Value != 10_800_000 {
 		t.Fatalf("figures %v, %v", list, err)
 	}
 	for _, f := range list {
@@ -27,13 +27,16 @@ func TestChaos(t *testing.T) {
 			t.Errorf("%v", f)
 		}
 	}
-	if list, err = RunChaos(t.Context(), with("0", "2", "exit 1")); err != nil || list[1].Met || !list[2].Met {
+	if list, err = RunChaos(t.Context(), with("0", "2", "0", "exit 1")); err != nil || list[1].Met || !list[2].Met {
 		t.Errorf("two that were lost gave %v, %v", list, err)
 	}
-	if list, err = RunChaos(t.Context(), with("3", "0", "exit 1")); err != nil || list[3].Met {
+	if list, err = RunChaos(t.Context(), with("3", "0", "0", "exit 1")); err != nil || list[3].Met {
 		t.Errorf("three that came again gave %v, %v", list, err)
 	}
-	for _, o := range []Options{with("0", "0", "exit 1"), shell("echo something else")} {
+	if list, err = RunChaos(t.Context(), with("0", "0", "1", "exit 1")); err != nil || list[5].Met || !list[1].Met || list[5].Note != "ingest-2 ended by itself" {
+		t.Errorf("a process that ended gave %v, %v", list, err)
+	}
+	for _, o := range []Options{with("0", "0", "0", "exit 1"), shell("echo something else")} {
 		if list, err := RunChaos(t.Context(), o); err == nil {
 			t.Errorf("%q gave %v", o.Command, list)
 		}

@@ -93,7 +93,7 @@ Three things are the service's own:
 - **Text only.** A binary message is refused at its header.
 - **Whole messages.** A text is looked at when it is whole, not at its first bad byte: 6.4.
 
-The cases are run with a limit of 16 MiB on messages. A gateway's is ` + "`sessions.frame_limit`" + `, 8 KiB unless set: a longer message is refused
+The cases are run with a limit of 16 MiB on messages. A gateway's is ` + "`sessions.frame_limit`" + `, 32 KiB unless set: a longer message is refused
 with 4004 at the header that passes the limit, before any of it is kept. 9.5 and 9.6 send 64 KiB, where the suite sends 1 MiB: they
 are about the writes.
 
