@@ -43,7 +43,7 @@ var plots = map[string][]page.Plot{
 	},
 	"match": {
 		{
-			Name: "match", Title: "Whom a condition holds for, p99", Value: "ms", Log: true,
+			Name: "match", Title: "Whom of 1,000,000 users a condition holds for, p99", Value: "ms", Log: true,
 			Series: []page.Series{
 				page.Ours("Carillon", `^matching over [^:]*: ([^:]*), the bitmap laid out, p99, against a roaring`),
 				page.Peers("roaring bitmap a term", `^matching over [^:]*: ([^:]*), the bitmap laid out, p99, against a roaring`),
@@ -89,7 +89,7 @@ var plots = map[string][]page.Plot{
 
 // grows has a line for each role: what its CPU time is by how many there are of one thing.
 func grows(name, title, value, of, what string) page.Plot {
-	p := page.Plot{Name: "growth-" + name, Title: title, Value: value, Over: of, LogOver: true}
+	p := page.Plot{Name: "growth-" + name, Title: title, Value: value, Log: true, Over: of, LogOver: true}
 	for _, role := range []string{"broker", "ingest process", "matcher", "gateways", "offline worker"} {
 		p.Series = append(p.Series, page.Ours(role, `^growth: ([\d,]+) `+strings.TrimSuffix(strings.TrimSuffix(of, "es"), "s")+`(?:e?s)?: CPU of the `+role+` `+what+`$`))
 	}

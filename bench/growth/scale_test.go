@@ -131,10 +131,10 @@ func limitsTable() string {
 }
 
 func checkTable() string {
-	f := Long().Check.Fleet()
+	f := Default().Check.Fleet()
 	var b strings.Builder
 	b.WriteString("| | predicted | measured | predicted / measured |\n|---|---|---|---|\n")
-	for _, x := range largest.against(f.Predict(float64(Long().Check.Pushes + 1))) {
+	for _, x := range largest.against(f.Predict(float64(Default().Check.Pushes + 1))) {
 		fmt.Fprintf(&b, "| %s | %s %s | %s | %s |\n", x.what, short(x.predicted), x.unit, short(x.measured), short(x.predicted/x.measured))
 	}
 	return b.String()
