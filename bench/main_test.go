@@ -52,7 +52,7 @@ func TestRun(t *testing.T) {
 	if a, b := bytes.Index(text, []byte("## Matching")), bytes.Index(text, []byte("## Pending")); a < 0 || b < a {
 		t.Errorf("the sections are not all there in their order:\n%s", text)
 	}
-	for _, want := range []string{"![Whom a condition holds for, p99](match.svg)", "`go run ./bench -only match -short`", "at sizes that say nothing"} {
+	for _, want := range []string{"![Whom of 1,000,000 users a condition holds for, p99](match.svg)", "`go run ./bench -only match -short`", "at sizes that say nothing"} {
 		if !bytes.Contains(text, []byte(want)) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
