@@ -23,6 +23,7 @@ type registration struct {
 	ordinal push.Ordinal
 	device  wire.Device
 	forget  bool
+	logout  *session // that ends once the device is forgotten; nil unless its client asked for that
 }
 
 const (
@@ -56,6 +57,7 @@ func (v *devices) add(r registration) {
 	case v.queues[r.ordinal%registrars] <- r:
 	default:
 		v.d.metrics.devices.WithLabelValues(deviceDropped).Inc()
+		r.ended(false)
 	}
 }
 
@@ -104,7 +106,20 @@ func (v *devices) write(ctx context.Context, r registration) bool {
 		v.d.log.Warn("write a device; its client registers again at the next login", "app", r.app, "ordinal", r.ordinal, "err", err)
 	}
 	v.d.metrics.devices.WithLabelValues(result).Inc()
+	r.ended(result != deviceFailed)
 	return result != deviceFailed
+}
+
+// ended closes the session that waited for this registration. Where the device could not be forgotten the close is no
+// confirmation: the client connects again, and logs out again.
+func (r registration) ended(written bool) {
+	switch {
+	case r.logout == nil:
+	case written:
+		r.logout.close(wire.CloseNormal)
+	default:
+		r.logout.close(wire.CloseDraining)
+	}
 }
 
 // device takes a device frame.
@@ -116,15 +131,19 @@ func (s *session) device(f wire.ClientFrame) {
 			s.shard.name(s, dev.ID)
 		}
 	}
-	s.shard.d.devices.add(registration{s.shard.app, s.ordinal(), dev, f.Remove})
+	s.shard.d.devices.add(registration{app: s.shard.app, ordinal: s.ordinal(), device: dev, forget: f.Remove})
 }
 
-// logout ends the session at its client's wish, and forgets its device.
+// logout ends the session at its client's wish, and forgets its device. From here on the account does not have the session;
+// its close, which confirms the logout, follows once the device is forgotten.
 func (s *session) logout() {
-	if id := s.shard.nameOf(s); id != "" {
-		s.shard.d.devices.add(registration{s.shard.app, s.ordinal(), wire.Device{ID: id}, true})
+	id := s.shard.nameOf(s)
+	if id == "" {
+		s.close(wire.CloseNormal)
+		return
 	}
-	s.close(wire.CloseNormal)
+	s.shard.leave(s)
+	s.shard.d.devices.add(registration{s.shard.app, s.ordinal(), wire.Device{ID: id}, true, s})
 }
 
 func (s *session) ordinal() push.Ordinal {

@@ -2,10 +2,13 @@ package deliver
 
 import (
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gobwas/ws"
 
+	"github.com/carillon-push/carillon/pkg/broker/brokertest"
 	"github.com/carillon-push/carillon/pkg/directory"
 	"github.com/carillon-push/carillon/pkg/push"
 	"github.com/carillon-push/carillon/pkg/wire"
@@ -70,6 +73,9 @@ func TestDevices(t *testing.T) {
 	}
 	named.text(`{"t":"logout"}`)
 	g.devicesOf(at["u"], 0)
+	if c := named.code(); c != wire.CloseNormal {
+		t.Errorf("logout of a named device: %d", c)
+	}
 
 	for _, bad := range []string{
 		`{"t":"device"}`, `{"t":"device","channel":"apns"}`, `{"t":"device","channel":"APNS","token":"x"}`, `{"t":"device","channel":1,"token":"x"}`,
@@ -114,6 +120,53 @@ func TestRegistrationsKeepTheirOrder(t *testing.T) {
 	g.devicesOf(at["u"], 0)
 	if n := valueOf(t, g.metrics.devices.WithLabelValues(deviceForgotten)); n < 20 {
 		t.Errorf("%v were forgotten", n)
+	}
+}
+
+// The close of a session confirms its logout: only once the device is forgotten, and not when it could not be.
+func TestALogoutIsConfirmedOnceTheDeviceIsForgotten(t *testing.T) {
+	t.Parallel()
+	var down atomic.Bool
+	var once sync.Once
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	g := startOn(t, brokertest.Start(t).Faulty(func(operation string) error {
+		if !down.Load() || !strings.HasPrefix(operation, "before ") {
+			return nil
+		}
+		once.Do(func() { // the first one waits, and never happens
+			close(reached)
+			<-goOn
+		})
+		return brokertest.ErrCrash
+	}))
+	at := g.register("u")
+	g.nothing()
+	u := g.login("u")
+	u.text(`{"t":"device","channel":"fcm","token":"x"}`)
+	g.devicesOf(at["u"], 1)
+
+	down.Store(true)
+	u.text(`{"t":"logout"}`)
+	<-reached
+	if n := len(g.sessions(testApp, g.b.Sharding().Ordinal(0, at["u"]))); n != 0 {
+		t.Errorf("the account has %d sessions after its logout", n)
+	}
+	close(goOn)
+	if c := u.code(); c != wire.CloseDraining {
+		t.Errorf("a logout that failed was closed with %d", c)
+	}
+	g.devicesOf(at["u"], 1)
+
+	down.Store(false)
+	u = g.login("u")
+	u.text(`{"t":"device","channel":"fcm","token":"x"}`)
+	u.text(`{"t":"logout"}`)
+	if c := u.code(); c != wire.CloseNormal {
+		t.Errorf("logout: %d", c)
+	}
+	all, err := directory.New(g.b).Devices(t.Context(), testApp, g.b.Sharding().Ordinal(0, at["u"]))
+	if err != nil || len(all[g.b.Sharding().Ordinal(0, at["u"])]) != 0 {
+		t.Errorf("after the confirmation: %v, %v", all, err)
 	}
 }
 
