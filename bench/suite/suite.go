@@ -31,7 +31,7 @@ func Chaos() Options { return Options{[]string{"go", "run", "./cmd/soak", "-chao
 func RunTests(ctx context.Context, o Options) ([]report.Figure, error) {
 	start := time.Now()
 	if out, err := command(ctx, o.Command); err != nil {
-		return nil, fmt.Errorf("run the tests: %w; they ended with:\n%s", err, end(out))
+		return nil, fmt.Errorf("run the tests: %w; of what they said:\n%s", err, end(failures(out)))
 	}
 	return []report.Figure{report.New("make test, every test run again, with warm caches", "s", time.Since(start).Seconds()).AtMost(180)}, nil
 }
@@ -76,6 +76,23 @@ func RunChaos(ctx context.Context, o Options) ([]report.Figure, error) {
 		report.New("chaos: pushes that came in another order than promised", unit, disorder).AtMost(0),
 		report.New("chaos: what went wrong beside, such as a process that ended by itself", "times", odd).AtMost(0).Noting("%s", firstOdd(out)),
 	}, nil
+}
+
+// failure is a line of `go test`, or of Node's test runner, that names a test, a package or a place that failed.
+var failure = regexp.MustCompile(`^\s*(--- FAIL|FAIL\b|panic:|not ok|✖|\S+_test\.go:\d+:|# )`)
+
+// failures are the lines that name what failed, or everything where no line does, as when nothing could be built.
+func failures(out []byte) []byte {
+	var named []byte
+	for line := range bytes.Lines(out) {
+		if failure.Match(line) {
+			named = append(named, line...)
+		}
+	}
+	if named == nil {
+		return out
+	}
+	return named
 }
 
 // firstOdd is what went wrong first beside the pairs, if anything did.

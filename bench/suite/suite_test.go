@@ -52,6 +52,10 @@ func TestTests(t *testing.T) {
 	if _, err := RunTests(t.Context(), shell("echo it is this test; exit 1")); err == nil || !strings.Contains(err.Error(), "it is this test") {
 		t.Errorf("a test that fails gave %v", err)
 	}
+	long := `echo "--- FAIL: TestOne (0.01s)"; echo "    one_test.go:7: it is that"; yes "ok  	a package" | head -1000; exit 1`
+	if _, err := RunTests(t.Context(), shell(long)); err == nil || !strings.Contains(err.Error(), "TestOne") || !strings.Contains(err.Error(), "it is that") {
+		t.Errorf("a test that failed long before the end gave %v", err)
+	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := RunTests(gone, shell("exec cat")); err == nil {
