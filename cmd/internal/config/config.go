@@ -102,22 +102,23 @@ type Offline struct {
 
 // NATS is the broker: the embedded one, or that of URL.
 type NATS struct {
-	URL           string `mapstructure:"url"`
-	User          string `mapstructure:"user"`
-	Password      Secret `mapstructure:"password"`
-	Token         Secret `mapstructure:"token"`
-	Credentials   string `mapstructure:"credentials"`
-	TLSCA         string `mapstructure:"tls_ca"`
-	TLSCert       string `mapstructure:"tls_cert"`
-	TLSKey        string `mapstructure:"tls_key"`
-	Replicas      int    `mapstructure:"replicas"`
-	Listen        string `mapstructure:"listen"`
-	Sync          string `mapstructure:"sync"`
-	StoreLimit    int64  `mapstructure:"store_limit"`
-	Node          string `mapstructure:"node"`
-	ClusterName   string `mapstructure:"cluster_name"`
-	ClusterListen string `mapstructure:"cluster_listen"`
-	ClusterRoutes string `mapstructure:"cluster_routes"`
+	URL             string        `mapstructure:"url"`
+	User            string        `mapstructure:"user"`
+	Password        Secret        `mapstructure:"password"`
+	Token           Secret        `mapstructure:"token"`
+	Credentials     string        `mapstructure:"credentials"`
+	TLSCA           string        `mapstructure:"tls_ca"`
+	TLSCert         string        `mapstructure:"tls_cert"`
+	TLSKey          string        `mapstructure:"tls_key"`
+	Replicas        int           `mapstructure:"replicas"`
+	Listen          string        `mapstructure:"listen"`
+	Sync            string        `mapstructure:"sync"`
+	StoreLimit      int64         `mapstructure:"store_limit"`
+	ElectionTimeout time.Duration `mapstructure:"election_timeout"`
+	Node            string        `mapstructure:"node"`
+	ClusterName     string        `mapstructure:"cluster_name"`
+	ClusterListen   string        `mapstructure:"cluster_listen"`
+	ClusterRoutes   string        `mapstructure:"cluster_routes"`
 }
 
 // Routes are those of ClusterRoutes.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
 )
 
@@ -81,6 +82,7 @@ var keys = []Key{
 	{"nats.listen", "", "The address at which other processes reach the embedded broker. Unless it is one of this machine alone, it needs nats.user or nats.token. Empty: none but this process.", optional(address)},
 	{"nats.sync", "always", "When the embedded broker has what it accepted on disk: always, before it answers, or at an interval of a second. A kill loses nothing either way, a power cut that second.", oneOf("always", "interval")},
 	{"nats.store_limit", int64(0), "Bytes on disk for the embedded broker. 0: what the disk has.", atLeast(0)},
+	{"nats.election_timeout", broker.DefaultElectionTimeout, "The silence of a leader after which the embedded brokers of a cluster choose another, at the soonest; at the latest after twice as long. The same in all. NATS's own is 4s.", durations(broker.MinElectionTimeout, broker.MaxElectionTimeout)},
 	{"nats.node", "", "The name of this process's server within its cluster, which stays with its data.", nil},
 	{"nats.cluster_name", "carillon", "The name of the cluster of embedded brokers, the same in all.", notEmpty},
 	{"nats.cluster_listen", "", "The address at which the other servers of a cluster of embedded brokers reach this one. Empty: it is alone.", optional(address)},
