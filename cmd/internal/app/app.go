@@ -90,17 +90,22 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 	if a.tracer, err = newTracer(a.cfg, a.reg, log); err != nil {
 		return err
 	}
-	if err := a.openBroker(ctx, len(roles) > 0, log); err != nil {
-		return err
-	}
-	if err := a.reg.Register(a.b.Collector()); err != nil {
-		return fmt.Errorf("register the metrics of the broker: %w", err)
-	}
 	metrics, err := NewMetrics(a.reg)
 	if err != nil {
 		return err
 	}
 	a.metrics = metrics
+	started, err := a.starting(ctx)
+	if err != nil {
+		return err
+	}
+	err = a.openBroker(ctx, len(roles) > 0, log)
+	if err = errors.Join(err, started()); err != nil {
+		return err
+	}
+	if err := a.reg.Register(a.b.Collector()); err != nil {
+		return fmt.Errorf("register the metrics of the broker: %w", err)
+	}
 	a.setServed(a.cfg.Apps)
 	var gateway *deliver.Deliver
 	handler := newHandler(a.cfg.HTTP.Origins(), a.log)
