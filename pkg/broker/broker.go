@@ -40,6 +40,8 @@ var (
 	ErrNotFound = errors.New("no such message")
 	// ErrUnavailable is returned by Request when nobody serves the subject.
 	ErrUnavailable = errors.New("nobody serves this now")
+	// ErrClosed is returned by whatever asks the broker after Abandon or Close.
+	ErrClosed = nats.ErrConnectionClosed
 	// ErrLocked is returned by Open when another process has the data directory.
 	ErrLocked = errors.New("the data directory is in use by another process")
 )

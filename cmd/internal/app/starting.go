@@ -36,7 +36,7 @@ func (a *App) starting(ctx context.Context) (stop func() error, err error) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.serve() }()
-	return func() error { return errors.Join(s.shutdown(time.Second), <-ended) }, nil
+	return func() error { return errors.Join(s.shutdown(context.Background(), time.Second), <-ended) }, nil
 }
 
 // startingProbes are the probes of a process that starts. Whatever else it is asked it refuses, as it does when it stops.

@@ -33,6 +33,7 @@ type Config struct {
 	Log           Log           `mapstructure:"log"`
 	Tracing       Tracing       `mapstructure:"tracing"`
 	Health        Health        `mapstructure:"health"`
+	Stop          Stop          `mapstructure:"stop"`
 	// Apps may be empty: what is to become of that is the caller's choice.
 	Apps []App `mapstructure:"apps"`
 }
@@ -182,6 +183,11 @@ func (t Tracing) Pairs() map[string]string {
 // Health is when the process calls itself unwell.
 type Health struct {
 	StuckAfter time.Duration `mapstructure:"stuck_after"`
+}
+
+// Stop is how the process ends.
+type Stop struct {
+	Timeout time.Duration `mapstructure:"timeout"`
 }
 
 // Default is the configuration of a process for which nothing was set.

@@ -105,6 +105,8 @@ var keys = []Key{
 
 	{"health.stuck_after", 30 * time.Second, "The time after which something that should move and does not is called stuck: a fold with messages before it, a broker without an answer, a shard that nobody holds.", durations(100*time.Millisecond, time.Hour)},
 
+	{"stop.timeout", 10 * time.Second, "The time that a process that is told to stop takes at most, beyond sessions.drain. What the broker has not taken by then is given up: whoever has no answer repeats, and acknowledgements that are lost make their pushes come again.", durations(time.Second, time.Hour)},
+
 	{"apps", []any{}, "The apps. Empty: a development app with a key made at the first start.", nil},
 }
 
