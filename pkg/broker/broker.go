@@ -185,7 +185,7 @@ func (b *Broker) Answers(ctx context.Context) error {
 }
 
 // answerTime is how long the broker may take to answer where the caller sets no time. What a server had not answered when it
-// died is never answered, and another leads after four to nine seconds.
+// died is never answered, and another leads after some seconds.
 const answerTime = 5 * time.Second
 
 func dial(url string, opts []nats.Option) (*nats.Conn, jetstream.JetStream, error) {
