@@ -99,7 +99,7 @@ func TestAStopWithoutAQuorumEnds(t *testing.T) {
 	case <-time.After(apptest.Wait):
 		t.Fatalf("it does not end:\n%v", log)
 	}
-	for _, words := range []string{"given up: receipts that the broker did not take", "within=1s"} {
+	for _, words := range []string{"given up: what these roles still wait for", "given up: receipts that the broker did not take", "within=1s"} {
 		if !log.has(words) {
 			t.Errorf("it has not said %q:\n%v", words, log)
 		}

@@ -15,6 +15,9 @@ const (
 // abandonWait is how long a role may take to end when nothing that it waits for can come any more.
 const abandonWait = time.Second
 
+// reasonWait is how long the broker may take to say why a stop is late.
+const reasonWait = 500 * time.Millisecond
+
 // running is a role that has been started.
 type running struct {
 	name  Role
@@ -75,8 +78,11 @@ func (a *App) end(late context.Context, roles []*running) {
 		r.end()
 		names = append(names, r.name)
 	}
+	asking, asked := context.WithTimeout(context.Background(), reasonWait)
+	reason := a.b.Check(asking)
+	asked()
 	a.log.Warn("given up: what these roles still wait for at the broker. Nothing that was accepted is lost; what they had not written is written, "+
-		"or comes, again", "roles", names, "broker", a.b.Ready(late))
+		"or comes, again", "roles", names, "reason", reason)
 	a.b.Abandon()
 	last, cancel := context.WithTimeout(context.Background(), abandonWait)
 	defer cancel()
