@@ -122,7 +122,7 @@ func (c *changes) publish(ctx context.Context, app push.AppID) error {
 			delete(c.waiting, app)
 			return nil
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, broker.ErrClosed) {
 			return fmt.Errorf("publish changes of sessions: %w", errors.Join(err, ctx.Err()))
 		}
 		c.d.log.Warn("publish changes of sessions; will try again", "app", app, "err", err)

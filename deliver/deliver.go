@@ -176,7 +176,8 @@ func (d *Deliver) Ready() error {
 }
 
 // Run serves until ctx ends. Then it tells its sessions to go, spread over the drain time, publishes what they have
-// acknowledged, and returns when everything that it started has ended. The listener must have been closed before.
+// acknowledged, and returns when everything that it started has ended. What the broker does not take then is counted, logged
+// and forgotten: an acknowledgement that is lost makes its push come again. The listener must have been closed before.
 func (d *Deliver) Run(ctx context.Context) error {
 	leave, err := d.b.Join(wire.RoleDeliver)
 	if err != nil {
@@ -209,7 +210,12 @@ func (d *Deliver) Run(ctx context.Context) error {
 	err = g.Wait()
 	final, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	return errors.Join(err, d.publishReceipts(final), d.changes.flush(final))
+	failed := errors.Join(d.publishReceipts(final), d.changes.flush(final))
+	if left := d.hub.receipts(); left > 0 {
+		d.metrics.receipts.WithLabelValues(receiptGivenUp).Add(float64(left))
+		d.log.Warn("given up: receipts that the broker did not take; their pushes come again at the next login", "receipts", left, "err", failed)
+	}
+	return errors.Join(err, failed)
 }
 
 // clientWait bounds the wait for clients that were told to go: most hang up at once.

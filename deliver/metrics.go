@@ -20,6 +20,7 @@ const (
 
 	receiptPublished = "published"
 	receiptFailed    = "failed"
+	receiptGivenUp   = "given_up" // the process ended before the broker took it
 
 	dropFull    = "full"    // too many pushes with unpublished receipts, or too many of them unknown
 	dropUnknown = "unknown" // no push of the app
@@ -71,7 +72,7 @@ func newMetrics(reg prometheus.Registerer, poller *socket.Poller, more ...promet
 			"Devices for vendor push that clients registered or took back, by result: registered, forgotten, refused, failed, dropped.", "result"),
 	}
 	m.receipts = counters("carillon_deliver_receipts_total",
-		"Receipts, one for a push and shard, by result: published, failed (they are kept and tried again).", "result")
+		"Receipts, one for a push and shard, by result: published, failed (they are kept and tried again), given_up (the process ended before the broker took them).", "result")
 	m.changes = counters("carillon_deliver_session_events_total",
 		"Changes of sessions for callbacks, by result: published, full (dropped, since too many waited), failed (dropped, when the process ended).", "result")
 	for _, c := range append(more, m.logins, m.sent, m.slow, m.late, m.latency, m.acks, m.acksDropped, m.devices, m.receipts, m.changes, socketCollector{poller}) {

@@ -272,7 +272,7 @@ func (w *world) whole(ctx context.Context) error {
 // elections are the parts of the time that the loss of the broker's leader takes.
 func (k *kind) elections() []report.Figure {
 	return []report.Figure{
-		report.New("failover: "+k.name+": of that, until PUSHES has another leader", "s", k.leader...).Noting("NATS's; 4 to 9 s by its constants"),
+		report.New("failover: "+k.name+": of that, until PUSHES has another leader", "s", k.leader...).Noting("NATS's; 1.5 to 3 s by nats.election_timeout"),
 		report.New("failover: "+k.name+": of that, until all that a push goes through have", "s", k.leaders...).Noting("NATS's; PUSHES, the shard's log, AUDIENCES and two consumers"),
 		report.New("failover: "+k.name+": of that, from then until the longest push has come", "s", k.behind...).Noting("ours: what has gathered meanwhile goes out"),
 	}

@@ -94,6 +94,10 @@ func roleCommands() []*cobra.Command {
 func run(ctx context.Context, cfg *config.Config, load func() (*config.Config, error), roles []app.Role, started func(context.Context, *app.App) error) error {
 	log := newLog(os.Stderr, cfg.Log)
 	a, err := app.New(ctx, cfg, roles, log)
+	if err != nil && ctx.Err() != nil {
+		log.Info("told to stop before it had started", "err", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

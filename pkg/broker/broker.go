@@ -40,6 +40,8 @@ var (
 	ErrNotFound = errors.New("no such message")
 	// ErrUnavailable is returned by Request when nobody serves the subject.
 	ErrUnavailable = errors.New("nobody serves this now")
+	// ErrClosed is returned by whatever asks the broker after Abandon or Close.
+	ErrClosed = nats.ErrConnectionClosed
 	// ErrLocked is returned by Open when another process has the data directory.
 	ErrLocked = errors.New("the data directory is in use by another process")
 )
@@ -62,6 +64,8 @@ type core struct {
 	srv  *server.Server      // nil when dialled
 	lock *dirLock            // nil when dialled
 
+	waits bool // for servers without a leader, as long as they answer
+
 	conns connections
 
 	mu      sync.Mutex
@@ -82,10 +86,10 @@ type shardKey struct {
 	shard push.Shard
 }
 
-// Open is Connect, and makes the streams that every installation has. The error is a *Misfit when one is there that cannot
-// be worked with.
+// Open is Connect, and makes the streams that every installation has. It waits for servers without a leader as long as they
+// answer. The error is a *Misfit when one is there that cannot be worked with.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Broker, error) {
-	b, err := Connect(ctx, cfg, log)
+	b, err := connect(ctx, cfg, log, true)
 	if err != nil {
 		return nil, err
 	}
@@ -96,13 +100,18 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Broker, error) {
 	return b, nil
 }
 
-// Connect starts the embedded server or dials, and waits until JetStream answers. Close ends it all.
+// Connect starts the embedded server or dials, and waits until JetStream answers; for servers of URL at most half a minute.
+// Close ends it all.
 func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Broker, error) {
+	return connect(ctx, cfg, log, false)
+}
+
+func connect(ctx context.Context, cfg Config, log *slog.Logger, waits bool) (*Broker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	b := &Broker{core: &core{
-		cfg: cfg, log: log.With("component", "broker"),
+		cfg: cfg, log: log.With("component", "broker"), waits: waits,
 		streams: map[string]jetstream.Stream{}, writers: map[string]*writer{}, shards: map[shardKey]bool{},
 		roles: map[string]membership{}, metrics: newMetrics(),
 	}}
@@ -176,7 +185,7 @@ func (b *Broker) Answers(ctx context.Context) error {
 }
 
 // answerTime is how long the broker may take to answer where the caller sets no time. What a server had not answered when it
-// died is never answered, and another leads after four to nine seconds.
+// died is never answered, and another leads after some seconds.
 const answerTime = 5 * time.Second
 
 func dial(url string, opts []nats.Option) (*nats.Conn, jetstream.JetStream, error) {
@@ -259,6 +268,14 @@ func (b *Broker) Bytes(ctx context.Context) (map[string]uint64, error) {
 		return nil, fmt.Errorf("list the broker's streams: %w", err)
 	}
 	return sizes, nil
+}
+
+// Abandon ends the connections: whatever waits for the broker fails at once, and so does whatever asks it from now on. It is
+// for who cannot wait any longer; Close is still to be called.
+func (b *Broker) Abandon() {
+	for _, nc := range []*nats.Conn{b.in.Conn(), b.bulk, b.nc} {
+		nc.Close()
+	}
 }
 
 // Close ends the connection and then the embedded server. Everything that publishes or consumes must have ended before.

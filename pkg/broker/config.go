@@ -27,6 +27,9 @@ type Config struct {
 	StoreLimit int64
 	// Sync is when the embedded server makes sure that the disk has what it accepted.
 	Sync Sync
+	// ElectionTimeout is after how long a silence of a leader an embedded server stands for election at the soonest; at the
+	// latest after twice as long. It is the same for all embedded servers of a process.
+	ElectionTimeout time.Duration
 	// Cluster makes the embedded server one of several.
 	Cluster Cluster
 	// Replicas of every stream: 1, 3 or 5.
@@ -95,7 +98,7 @@ const (
 func Default() Config {
 	return Config{
 		Replicas: 1, Sync: SyncAlways, Retention: 8 * 24 * time.Hour, Tasks: 30 * 24 * time.Hour,
-		Sharding: push.DefaultSharding, Name: "carillon",
+		Sharding: push.DefaultSharding, Name: "carillon", ElectionTimeout: DefaultElectionTimeout,
 	}
 }
 
@@ -127,6 +130,8 @@ func (c Config) validateEmbedded() error {
 	switch {
 	case c.Sync != SyncAlways && c.Sync != SyncInterval:
 		return fmt.Errorf("the embedded broker syncs %s or at an %s, not %q", SyncAlways, SyncInterval, c.Sync)
+	case c.ElectionTimeout < MinElectionTimeout || c.ElectionTimeout > MaxElectionTimeout:
+		return fmt.Errorf("an election timeout is %v to %v, not %v", MinElectionTimeout, MaxElectionTimeout, c.ElectionTimeout)
 	case c.Auth.Credentials != "":
 		return errors.New("a credentials file is for NATS servers; the embedded broker has users, or a token")
 	case exposed && c.Auth.User == "" && c.Auth.Token == "":

@@ -46,6 +46,9 @@ func embed(ctx context.Context, cfg Config, log *slog.Logger) (*server.Server, e
 			return nil, err
 		}
 	}
+	if err := electionsOf(cfg.ElectionTimeout).elect(); err != nil {
+		return nil, err
+	}
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("make the embedded broker: %w", err)

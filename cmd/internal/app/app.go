@@ -90,17 +90,22 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 	if a.tracer, err = newTracer(a.cfg, a.reg, log); err != nil {
 		return err
 	}
-	if err := a.openBroker(ctx, len(roles) > 0, log); err != nil {
-		return err
-	}
-	if err := a.reg.Register(a.b.Collector()); err != nil {
-		return fmt.Errorf("register the metrics of the broker: %w", err)
-	}
 	metrics, err := NewMetrics(a.reg)
 	if err != nil {
 		return err
 	}
 	a.metrics = metrics
+	started, err := a.starting(ctx)
+	if err != nil {
+		return err
+	}
+	err = a.openBroker(ctx, len(roles) > 0, log)
+	if err = errors.Join(err, started()); err != nil {
+		return err
+	}
+	if err := a.reg.Register(a.b.Collector()); err != nil {
+		return fmt.Errorf("register the metrics of the broker: %w", err)
+	}
 	a.setServed(a.cfg.Apps)
 	var gateway *deliver.Deliver
 	handler := newHandler(a.cfg.HTTP.Origins(), a.log)
@@ -171,12 +176,6 @@ func (a *App) open(ctx context.Context, roles []Role, log *slog.Logger) (err err
 // Broker of the process.
 func (a *App) Broker() *broker.Broker { return a.b }
 
-// How long what is under way may take when the process ends: a request of an operator, and a login.
-const (
-	requestWait = 5 * time.Second
-	loginWait   = time.Second
-)
-
 // Run serves until ctx ends or a role fails, and returns when everything has ended and the broker is closed. It stops
 // taking requests and sessions first; then the roles end, those that publish before those that fold what they publish.
 func (a *App) Run(ctx context.Context) error {
@@ -195,30 +194,15 @@ func (a *App) Run(ctx context.Context) error {
 		}
 	}
 	stopTracing := a.trace(ctx)
-	stops := make([]func(), len(a.roles))
+	running := make([]*running, len(a.roles))
 	for i, r := range a.roles {
-		rctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			if err := r.run(rctx); err != nil && rctx.Err() == nil {
-				cancel(fmt.Errorf("role %s: %w", r.name, err))
-			}
-		}()
-		stops[i] = func() { stop(); <-ended }
+		running[i] = r.start(ctx, func(err error) { cancel(fmt.Errorf("role %s: %w", r.name, err)) })
 	}
 	var looking sync.WaitGroup
 	looking.Go(func() { a.health.run(ctx) })
 	<-ctx.Done()
 	looking.Wait()
-	a.log.Info("stopping")
-	a.stopping.Store(true)
-	err := errors.Join(a.rest.shutdown(requestWait), a.sessions.shutdown(loginWait))
-	for _, stop := range stops {
-		stop()
-	}
-	stopTracing()
-	err = errors.Join(err, a.admins.shutdown(requestWait), servers.Wait())
+	err := errors.Join(a.stop(running, stopTracing), servers.Wait())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}

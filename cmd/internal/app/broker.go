@@ -14,9 +14,10 @@ func BrokerConfig(c *config.Config) broker.Config {
 	n := c.NATS
 	b := broker.Config{
 		URL: n.URL, Dir: c.Data, Listen: n.Listen, StoreLimit: n.StoreLimit, Sync: broker.Sync(n.Sync), Replicas: n.Replicas,
-		Auth:      broker.Auth{User: n.User, Password: string(n.Password), Token: string(n.Token), Credentials: n.Credentials},
-		TLS:       broker.TLS{CA: n.TLSCA, Cert: n.TLSCert, Key: n.TLSKey},
-		Retention: c.Retention.Pushes, Tasks: c.Retention.Tasks, Sharding: c.Sharding.Bits, Name: "carillon",
+		ElectionTimeout: n.ElectionTimeout,
+		Auth:            broker.Auth{User: n.User, Password: string(n.Password), Token: string(n.Token), Credentials: n.Credentials},
+		TLS:             broker.TLS{CA: n.TLSCA, Cert: n.TLSCert, Key: n.TLSKey},
+		Retention:       c.Retention.Pushes, Tasks: c.Retention.Tasks, Sharding: c.Sharding.Bits, Name: "carillon",
 	}
 	if n.Clustered() {
 		b.Cluster = broker.Cluster{Name: n.ClusterName, Node: n.Node, Listen: n.ClusterListen, Routes: n.Routes()}

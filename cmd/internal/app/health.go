@@ -187,7 +187,10 @@ func (h *health) report(readiness error) report {
 
 // page answers with the report: 200 when all is well, else 503.
 func (a *App) page(w http.ResponseWriter, r *http.Request) {
-	rep := a.health.report(a.unready(r.Context()))
+	a.health.report(a.unready(r.Context())).answer(w)
+}
+
+func (rep report) answer(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	if rep.Status != "ok" {
 		w.WriteHeader(http.StatusServiceUnavailable)

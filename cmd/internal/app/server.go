@@ -129,12 +129,12 @@ func (s *server) serve() error {
 
 // shutdown takes no more connections, answers whoever calls on an open one with 503, and waits for the requests that it is
 // about. Only then come the connections: net/http, once told to stop, would close them under a request that has just come.
-// What takes too long is cut: whoever waits there repeats the call, which does no harm.
-func (s *server) shutdown(wait time.Duration) error {
+// What takes too long, or longer than ctx, is cut: whoever waits there repeats the call, which does no harm.
+func (s *server) shutdown(ctx context.Context, wait time.Duration) error {
 	if s == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	s.close()
 	select { // the last request wakes it, the time ends it

@@ -351,7 +351,7 @@ func TestStoppingRefusesNewRequestsAndEndsOldOnes(t *testing.T) {
 	<-began
 	awaitOpen(t, s, 3)
 	stopped := make(chan error, 1)
-	go func() { stopped <- s.shutdown(patience) }()
+	go func() { stopped <- s.shutdown(context.Background(), patience) }()
 	awaitStopped(t, s)
 
 	fresh.send("POST /v4/all_member_push/im_push HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")

@@ -33,6 +33,7 @@ type Config struct {
 	Log           Log           `mapstructure:"log"`
 	Tracing       Tracing       `mapstructure:"tracing"`
 	Health        Health        `mapstructure:"health"`
+	Stop          Stop          `mapstructure:"stop"`
 	// Apps may be empty: what is to become of that is the caller's choice.
 	Apps []App `mapstructure:"apps"`
 }
@@ -102,22 +103,23 @@ type Offline struct {
 
 // NATS is the broker: the embedded one, or that of URL.
 type NATS struct {
-	URL           string `mapstructure:"url"`
-	User          string `mapstructure:"user"`
-	Password      Secret `mapstructure:"password"`
-	Token         Secret `mapstructure:"token"`
-	Credentials   string `mapstructure:"credentials"`
-	TLSCA         string `mapstructure:"tls_ca"`
-	TLSCert       string `mapstructure:"tls_cert"`
-	TLSKey        string `mapstructure:"tls_key"`
-	Replicas      int    `mapstructure:"replicas"`
-	Listen        string `mapstructure:"listen"`
-	Sync          string `mapstructure:"sync"`
-	StoreLimit    int64  `mapstructure:"store_limit"`
-	Node          string `mapstructure:"node"`
-	ClusterName   string `mapstructure:"cluster_name"`
-	ClusterListen string `mapstructure:"cluster_listen"`
-	ClusterRoutes string `mapstructure:"cluster_routes"`
+	URL             string        `mapstructure:"url"`
+	User            string        `mapstructure:"user"`
+	Password        Secret        `mapstructure:"password"`
+	Token           Secret        `mapstructure:"token"`
+	Credentials     string        `mapstructure:"credentials"`
+	TLSCA           string        `mapstructure:"tls_ca"`
+	TLSCert         string        `mapstructure:"tls_cert"`
+	TLSKey          string        `mapstructure:"tls_key"`
+	Replicas        int           `mapstructure:"replicas"`
+	Listen          string        `mapstructure:"listen"`
+	Sync            string        `mapstructure:"sync"`
+	StoreLimit      int64         `mapstructure:"store_limit"`
+	ElectionTimeout time.Duration `mapstructure:"election_timeout"`
+	Node            string        `mapstructure:"node"`
+	ClusterName     string        `mapstructure:"cluster_name"`
+	ClusterListen   string        `mapstructure:"cluster_listen"`
+	ClusterRoutes   string        `mapstructure:"cluster_routes"`
 }
 
 // Routes are those of ClusterRoutes.
@@ -181,6 +183,11 @@ func (t Tracing) Pairs() map[string]string {
 // Health is when the process calls itself unwell.
 type Health struct {
 	StuckAfter time.Duration `mapstructure:"stuck_after"`
+}
+
+// Stop is how the process ends.
+type Stop struct {
+	Timeout time.Duration `mapstructure:"timeout"`
 }
 
 // Default is the configuration of a process for which nothing was set.

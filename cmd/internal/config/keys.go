@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/carillon-push/carillon/pkg/broker"
 	"github.com/carillon-push/carillon/pkg/push"
 )
 
@@ -81,6 +82,7 @@ var keys = []Key{
 	{"nats.listen", "", "The address at which other processes reach the embedded broker. Unless it is one of this machine alone, it needs nats.user or nats.token. Empty: none but this process.", optional(address)},
 	{"nats.sync", "always", "When the embedded broker has what it accepted on disk: always, before it answers, or at an interval of a second. A kill loses nothing either way, a power cut that second.", oneOf("always", "interval")},
 	{"nats.store_limit", int64(0), "Bytes on disk for the embedded broker. 0: what the disk has.", atLeast(0)},
+	{"nats.election_timeout", broker.DefaultElectionTimeout, "The silence of a leader after which the embedded brokers of a cluster choose another, at the soonest; at the latest after twice as long. The same in all. NATS's own is 4s.", durations(broker.MinElectionTimeout, broker.MaxElectionTimeout)},
 	{"nats.node", "", "The name of this process's server within its cluster, which stays with its data.", nil},
 	{"nats.cluster_name", "carillon", "The name of the cluster of embedded brokers, the same in all.", notEmpty},
 	{"nats.cluster_listen", "", "The address at which the other servers of a cluster of embedded brokers reach this one. Empty: it is alone.", optional(address)},
@@ -102,6 +104,8 @@ var keys = []Key{
 	{"tracing.sample", 0.01, "The share of the pushes, from 0 to 1, whose way is traced. The push of a caller with a traceparent header is traced when the caller's request is.", share},
 
 	{"health.stuck_after", 30 * time.Second, "The time after which something that should move and does not is called stuck: a fold with messages before it, a broker without an answer, a shard that nobody holds.", durations(100*time.Millisecond, time.Hour)},
+
+	{"stop.timeout", 10 * time.Second, "The time that a process that is told to stop takes at most, beyond sessions.drain. What the broker has not taken by then is given up: whoever has no answer repeats, and acknowledgements that are lost make their pushes come again.", durations(time.Second, time.Hour)},
 
 	{"apps", []any{}, "The apps. Empty: a development app with a key made at the first start.", nil},
 }

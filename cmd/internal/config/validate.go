@@ -65,6 +65,9 @@ func (n NATS) contradictions() (faults Faults) {
 	if n.StoreLimit != 0 {
 		faults.add("nats.store_limit", "%d is for the embedded broker, and nats.url names another; set the limit there", n.StoreLimit)
 	}
+	if n.ElectionTimeout != broker.DefaultElectionTimeout {
+		faults.add("nats.election_timeout", "%v is for the embedded broker, and nats.url names another, whose own cannot be set", n.ElectionTimeout)
+	}
 	return faults
 }
 

@@ -87,6 +87,11 @@ func StartRoles(t testing.TB, cfg *config.Config, roles ...app.Role) *System {
 	return s
 }
 
+// On is a service that the test runs itself.
+func On(t testing.TB, a *app.App) *System {
+	return &System{App: a, t: t, REST: &client.REST{URL: a.URL(), App: AppID, Admin: Admin, Key: Key}, stop: func() {}}
+}
+
 // Stop ends the service in an orderly way.
 func (s *System) Stop() { s.stop() }
 
