@@ -74,12 +74,15 @@ func (d *Deliver) acknowledge(s *shard, local uint32, seqs []push.Seq, opened bo
 	s.ackMu.Lock()
 	defer s.ackMu.Unlock()
 	for _, seq := range seqs {
-		p, here := d.pushes.held(seq)
-		if seq == 0 || here && p.app != s.app {
-			d.metrics.acksDropped.WithLabelValues(dropUnknown).Inc()
-			continue
+		r := s.acks.of[seq] // when there is one its push was looked at, or will be before it is published
+		if r == nil {
+			p, here := d.pushes.held(seq)
+			if seq == 0 || here && p.app != s.app {
+				d.metrics.acksDropped.WithLabelValues(dropUnknown).Inc()
+				continue
+			}
+			r = s.acks.receipt(seq, !here)
 		}
-		r := s.acks.receipt(seq, !here)
 		switch {
 		case r == nil:
 			d.metrics.acksDropped.WithLabelValues(dropFull).Inc()

@@ -46,6 +46,6 @@
 // A connection holds at most Config.QueueLimit of output and one call's frames more, by reference to frames that all
 // connections share, and at most twice Config.FrameLimit of input, only while a frame or message is incomplete. TLS adds a
 // record each way, and its keys. A loop takes one buffer from a connection at a time, so that a client that sends much or
-// byte by byte delays nobody. One that is woken again and again lets more come for half a millisecond, so that it is woken
+// byte by byte delays nobody. One that is woken again and again lets more come for two milliseconds, so that it is woken
 // less often than it reads.
 package socket

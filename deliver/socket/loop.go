@@ -17,7 +17,7 @@ const readSize = 32 << 10
 
 // gather is how long a loop to which clients send all the time lets more come before it looks again. Being woken for each
 // frame costs more than reading it. A loop that was last woken more than twice as long ago does not wait.
-const gather = 500 * time.Microsecond
+const gather = 2 * time.Millisecond
 
 // loop reads for its connections. What is below is touched by its own goroutine alone, but for the descriptors, which
 // stand from New to the end of Run.
