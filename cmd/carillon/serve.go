@@ -14,6 +14,7 @@ import (
 
 	"github.com/carillon-push/carillon/cmd/internal/app"
 	"github.com/carillon-push/carillon/cmd/internal/config"
+	"github.com/carillon-push/carillon/cmd/internal/spare"
 )
 
 func serveCommand() *cobra.Command {
@@ -105,6 +106,7 @@ func run(ctx context.Context, cfg *config.Config, load func() (*config.Config, e
 	defer cancel(nil)
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
+	go spare.Run(ctx)
 	log.Info("started", "version", version(), "roles", roles, "rest", a.URL(), "sessions", a.SessionsURL())
 	if len(roles) == 0 {
 		signal.Ignore(syscall.SIGHUP) // a broker alone has nothing to read again
