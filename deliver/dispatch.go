@@ -26,7 +26,7 @@ const (
 	// chunk is how many sessions are written to before a look at what else has come: a fraction of a millisecond's work.
 	chunk = 64
 	// mergeShare is what part of a list is written, before a look, when what came last had to be merged into it: that costs as
-	// much as some writes in a hundred of the list's.
+	// much as writing to two in a hundred of the list.
 	mergeShare = 16
 )
 
