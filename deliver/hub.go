@@ -220,7 +220,7 @@ func (s *shard) nameOf(se *session) string {
 // audiences appends the sessions that a batch of audiences reaches here, by place, and leaves in each batch entry who of
 // it is here. It notes that they were dispatched: who joins later finds them in the inbox. There are at most maxBatch.
 func (s *shard) audiences(batch []live, into []target) []target {
-	list, _ := s.audiencesLike(&addressees{}, nil, batch, into)
+	list, _ := s.audiencesLike(nil, nil, batch, into)
 	return list
 }
 
@@ -232,7 +232,7 @@ type addressees struct {
 
 // audiencesLike is audiences, but for a list of sessions that there is already, for the batch's audiences of before. When it
 // was made for the same users, and nobody has come or gone since, it is the answer: same is true, and nothing is appended. A
-// burst goes to the same people as a rule. What it was made for is noted when there is none yet, and when it is no more.
+// burst goes to the same people as a rule. What it was made for is noted when there is none yet, and when it is no more, unless of is nil.
 func (s *shard) audiencesLike(of *addressees, before, batch []live, into []target) (_ []target, same bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,12 +246,14 @@ func (s *shard) audiencesLike(of *addressees, before, batch []live, into []targe
 	}
 	users := batch[0].users
 	alike := !slices.ContainsFunc(batch[1:], func(l live) bool { return !l.users.Equals(users) })
-	if alike && of.users != nil && of.turnover == s.turnover && of.users.Equals(users) {
+	if alike && of != nil && of.users != nil && of.turnover == s.turnover && of.users.Equals(users) {
 		return into, true
 	}
-	*of = addressees{}
+	if of != nil {
+		*of = addressees{}
+	}
 	if alike {
-		if len(before) == 0 {
+		if of != nil && len(before) == 0 {
 			*of = addressees{users.Clone(), s.turnover} // who is not sent something is taken out of the audiences themselves
 		}
 		for it := users.Iterator(); it.HasNext(); {
