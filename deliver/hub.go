@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -126,6 +127,7 @@ type shard struct {
 	mu         sync.Mutex
 	connected  *roaring.Bitmap     // places with a session
 	sessions   map[uint32]*session // by place: the newest, which leads to the others
+	turnover   uint64              // how often a session has come or gone
 	devices    map[*session]string // what clients call their devices; the others are not in it
 	from       uint64              // sequence in AUDIENCES behind which they are dispatched: before, nobody was here
 	dispatched uint64              // sequence in AUDIENCES of the last one that was dispatched here
@@ -145,6 +147,7 @@ type shard struct {
 func (s *shard) join(se *session, device string, limit int) (dispatched uint64, surplus []*session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.turnover++
 	se.login = &login{after: s.newest}
 	se.next = s.sessions[se.local]
 	s.sessions[se.local] = se
@@ -180,6 +183,7 @@ func (s *shard) join(se *session, device string, limit int) (dispatched uint64, 
 func (s *shard) leave(se *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.turnover++
 	delete(s.devices, se)
 	first := s.sessions[se.local]
 	if first == se {
@@ -216,6 +220,20 @@ func (s *shard) nameOf(se *session) string {
 // audiences appends the sessions that a batch of audiences reaches here, by place, and leaves in each batch entry who of
 // it is here. It notes that they were dispatched: who joins later finds them in the inbox. There are at most maxBatch.
 func (s *shard) audiences(batch []live, into []target) []target {
+	list, _ := s.audiencesLike(nil, nil, batch, into)
+	return list
+}
+
+// addressees is whom a list of sessions was made for: users who were here, in one state of a shard.
+type addressees struct {
+	users    *roaring.Bitmap // nil: they are not known
+	turnover uint64
+}
+
+// audiencesLike is audiences, but for a list of sessions that there is already, for the batch's audiences of before. When it
+// was made for the same users, and nobody has come or gone since, it is the answer: same is true, and nothing is appended. A
+// burst goes to the same people as a rule. What it was made for is noted when there is none yet, and when it is no more, unless of is nil.
+func (s *shard) audiencesLike(of *addressees, before, batch []live, into []target) (_ []target, same bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range batch {
@@ -226,11 +244,22 @@ func (s *shard) audiences(batch []live, into []target) []target {
 		}
 		l.users.And(s.connected)
 	}
-	if len(batch) == 1 {
-		for it := batch[0].users.Iterator(); it.HasNext(); {
-			into = s.reach(it.Next(), 1, into)
+	users := batch[0].users
+	alike := !slices.ContainsFunc(batch[1:], func(l live) bool { return !l.users.Equals(users) })
+	if alike && of != nil && of.users != nil && of.turnover == s.turnover && of.users.Equals(users) {
+		return into, true
+	}
+	if of != nil {
+		*of = addressees{}
+	}
+	if alike {
+		if of != nil && len(before) == 0 {
+			*of = addressees{users.Clone(), s.turnover} // who is not sent something is taken out of the audiences themselves
 		}
-		return into
+		for it := users.Iterator(); it.HasNext(); {
+			into = s.reach(it.Next(), 1<<len(batch)-1, into)
+		}
+		return into, false
 	}
 	its := make([]roaring.IntPeekable, len(batch))
 	all := roaring.New()
@@ -248,7 +277,7 @@ func (s *shard) audiences(batch []live, into []target) []target {
 		}
 		into = s.reach(local, mask, into)
 	}
-	return into
+	return into, false
 }
 
 // reach appends the sessions of one user. Called with mu held.
