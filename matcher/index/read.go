@@ -36,7 +36,13 @@ func Read(r io.Reader, width uint32) (*Index, error) {
 		return nil, fmt.Errorf("%w: %d, want %d", ErrVersion, head[last], fileHead[last])
 	}
 	f := &file{r: r, derivation: newDerivation(New(), width)}
-	if err := f.read(); err != nil {
+	err := f.read()
+	if f.table != nil { // also of a file that is broken: nothing goes on behind Read
+		if failed := <-f.table; err == nil {
+			err = failed
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	f.derive()
@@ -57,6 +63,9 @@ type file struct {
 	r    io.Reader
 	buf  []byte
 	next roaring.IntPeekable // who is
+	// table gives how the making of the dictionary's table ended, which the users' terms, that are ids, need not wait for; nil
+	// until it begins.
+	table chan error
 }
 
 // block reads one, and gives what it holds.
@@ -151,9 +160,8 @@ func (f *file) all(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: the users: %w", ErrCorrupt, err)
 	}
-	if err := f.x.terms.build(); err != nil {
-		return err
-	}
+	f.table = make(chan error, 1)
+	go func() { f.table <- f.x.terms.build() }()
 	f.users, f.next = users, users.Iterator()
 	f.room()
 	return nil
