@@ -73,7 +73,7 @@ func checkInvariants(t interface{ Fatalf(string, ...any) }, x *Index, o oracle) 
 	entries := 0
 	for _, table := range x.terms.tables {
 		for _, e := range table.slots {
-			if e.id != 0 {
+			if e.id() != 0 {
 				entries++
 			}
 		}
