@@ -52,63 +52,135 @@ func (p *postings) list(t *term, one *[2]uint16) list {
 	}
 }
 
-// ordinals are those of a term that has no table: scratch, with room for one more.
-func (p *postings) ordinals(t *term) []uint32 {
-	var one [2]uint16
-	l := p.list(t, &one)
-	if p.few == nil {
-		p.few = make([]uint32, 0, maxList+1)
+// ordinals are those of a list, with one more that goes in at i.
+func (l *list) ordinals(i int, u uint32) []uint32 {
+	ordinals := make([]uint32, 0, maxList+1)
+	for j := range l.low {
+		ordinals = append(ordinals, l.at(j))
 	}
-	few := p.few[:l.len()]
-	for i := range few {
-		few[i] = l.at(i)
-	}
-	return few
+	return slices.Insert(ordinals, i, u)
 }
 
-// setList gives a term that has no table other ordinals, of which there are from one to maxList, all below listWidth unless
-// it is one.
-func (p *postings) setList(t *term, ordinals []uint32) {
-	n, was := len(ordinals), int(t.n)
-	_, from := sizeClass(listLen(was))
-	_, to := sizeClass(listLen(n))
-	if was > 1 && (n == 1 || from != to) {
-		p.arrays.release(t.at, listLen(was))
+// find gives the place where an ordinal stands, or would.
+func (l *list) find(u uint32) (i int, found bool) {
+	lo, hi := 0, l.len()
+	if hi > 0 && l.at(hi-1) < u { // most often ordinals come in their order
+		return hi, false
 	}
-	t.n = uint16(n)
-	if n == 1 {
+	for lo < hi {
+		if mid := int(uint(lo+hi) >> 1); l.at(mid) < u {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo, lo < l.len() && l.at(lo) == u
+}
+
+// insert makes a list what old is with one ordinal more, at i.
+func (l *list) insert(old list, i int, u uint32) {
+	copy(l.low, old.low[:i])
+	l.low[i] = uint16(u)
+	copy(l.low[i+1:], old.low[i:])
+	w, shift := i>>2, i&3*4
+	copy(l.of, old.of[:w])
+	moves := uint16(0)
+	for k := w; k < len(l.of); k++ {
+		x := uint16(0)
+		if k < len(old.of) {
+			x = old.of[k]
+		}
+		if k == w {
+			before := x & (1<<shift - 1)
+			l.of[k] = before | uint16(u>>spanBits)<<shift | (x^before)<<4
+		} else {
+			l.of[k] = moves | x<<4
+		}
+		moves = x >> 12
+	}
+}
+
+// remove makes a list what old is without the ordinal at i.
+func (l *list) remove(old list, i int) {
+	copy(l.low, old.low[:i])
+	copy(l.low[i:], old.low[i+1:])
+	w, shift := i>>2, i&3*4
+	copy(l.of, old.of[:w])
+	for k := w; k < len(l.of); k++ {
+		x := old.of[k] >> 4
+		if k+1 < len(old.of) {
+			x |= old.of[k+1] << 12
+		}
+		if k == w {
+			before := uint16(1<<shift - 1)
+			x = x&^before | old.of[k]&before
+		}
+		l.of[k] = x
+	}
+}
+
+// setList gives a term that has no table other ordinals, of which there are from one to maxList, all below
+// listWidth unless it is one.
+func (p *postings) setList(t *term, ordinals []uint32) {
+	if t.n > 1 {
+		p.arrays.release(t.at, listLen(int(t.n)))
+	}
+	n := len(ordinals)
+	if t.n = uint16(n); n == 1 {
 		t.at = ordinals[0]
 		return
 	}
-	if was <= 1 || from != to {
-		t.at = p.arrays.alloc(listLen(n))
-	}
+	t.at = p.arrays.alloc(listLen(n))
 	l := asList(p.arrays.run(t.at, listLen(n)), n)
 	l.fill(ordinals)
 }
 
-// addToList puts an ordinal among those of a term that has no table.
+// resized gives a list of several another length above one: what it was, in scratch, and what is to be written.
+func (p *postings) resized(t *term, was list, n int) (old, fresh list) {
+	size := len(was.low)
+	of := copy(p.few[copy(p.few[:], was.low):], was.of)
+	old = list{low: p.few[:size], of: p.few[size : size+of]}
+	_, from := sizeClass(listLen(size))
+	_, to := sizeClass(listLen(n))
+	if from != to {
+		p.arrays.release(t.at, listLen(size))
+		t.at = p.arrays.alloc(listLen(n))
+	}
+	t.n = uint16(n)
+	return old, asList(p.arrays.run(t.at, listLen(n)), n)
+}
+
+// addToList puts an ordinal among those of a term that has some and no table.
 func (p *postings) addToList(t *term, u uint32) {
-	ordinals := p.ordinals(t)
-	i, found := len(ordinals), false
-	if ordinals[i-1] >= u { // most often ordinals come in their order
-		i, found = slices.BinarySearch(ordinals, u)
+	var one [2]uint16
+	l := p.list(t, &one)
+	n := l.len()
+	i, found := l.find(u)
+	switch {
+	case found:
+	case n == maxList || max(u, l.at(n-1)) >= listWidth:
+		p.promote(t, l.ordinals(i, u))
+	case n == 1:
+		pair := [2]uint32{min(u, t.at), max(u, t.at)}
+		p.setList(t, pair[:])
+	default:
+		old, fresh := p.resized(t, l, n+1)
+		fresh.insert(old, i, u)
 	}
-	if found {
-		return
-	}
-	if ordinals = slices.Insert(ordinals, i, u); len(ordinals) > maxList || ordinals[len(ordinals)-1] >= listWidth {
-		p.promote(t, ordinals)
-		return
-	}
-	p.setList(t, ordinals)
 }
 
 // removeFromList takes an ordinal from those of a term that has several and no table.
 func (p *postings) removeFromList(t *term, u uint32) {
-	ordinals := p.ordinals(t)
-	if i, found := slices.BinarySearch(ordinals, u); found {
-		p.setList(t, slices.Delete(ordinals, i, i+1))
+	l := p.list(t, nil)
+	i, found := l.find(u)
+	switch n := l.len(); {
+	case !found:
+	case n == 2:
+		left := [1]uint32{l.at(1 - i)}
+		p.setList(t, left[:])
+	default:
+		old, fresh := p.resized(t, l, n-1)
+		fresh.remove(old, i)
 	}
 }
 

@@ -27,10 +27,10 @@ const (
 // for each span a container.
 type postings struct {
 	tables arena[uint32]
-	arrays arena[uint16] // lists too
-	few    []uint32      // scratch of who changes a list
-	blocks []*words      // the bits of containers; nil where none is
-	freed  []uint32      // numbers of blocks to use again
+	arrays arena[uint16]               // lists too
+	few    [maxList + maxList/4]uint16 // scratch of who changes a list
+	blocks []*words                    // the bits of containers; nil where none is
+	freed  []uint32                    // numbers of blocks to use again
 	round  round
 }
 
@@ -174,7 +174,7 @@ func (p *postings) freeBlock(at uint32) {
 }
 
 func (p *postings) bytes() int {
-	n := p.tables.bytes() + p.arrays.bytes() + cap(p.blocks)*8 + (cap(p.freed)+cap(p.few))*4
+	n := p.tables.bytes() + p.arrays.bytes() + cap(p.blocks)*8 + cap(p.freed)*4
 	for _, b := range p.blocks {
 		if b != nil {
 			n += spanLen / 8
