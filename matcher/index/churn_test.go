@@ -196,7 +196,7 @@ func TestChurnDoesNotLeak(t *testing.T) {
 		x.Apply(uint32(u), &push.Record{Deleted: true})
 	}
 	checkInvariants(t, x, oracle{})
-	if live := x.terms.names.live + x.forward.runs.live + x.postings.lists.live + x.postings.arrays.live; live != 0 {
+	if live := x.terms.names.live + x.forward.runs.live + x.postings.tables.live + x.postings.arrays.live; live != 0 {
 		t.Errorf("%d elements of the arenas belong to nobody", live)
 	}
 }

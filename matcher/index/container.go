@@ -10,9 +10,9 @@ func (c container) len() int { return int(c.n &^ isWords) }
 
 const tableHead = 2
 
-// table is the run of a table. Its memory may move whenever one is made or a list changes.
+// table is the run of a table. Its memory may move whenever one is made.
 func (p *postings) table(at uint32) table {
-	return p.lists.tail(at)[:tableHead+2*p.lists.tail(at)[1]]
+	return p.tables.tail(at)[:tableHead+2*p.tables.tail(at)[1]]
 }
 
 type table []uint32
@@ -33,8 +33,8 @@ func (t table) set(span int, c container) {
 
 // newTable makes a table without ordinals.
 func (p *postings) newTable(spans int) uint32 {
-	at := p.lists.alloc(tableHead + 2*spans)
-	tab := p.lists.run(at, tableHead+2*spans)
+	at := p.tables.alloc(tableHead + 2*spans)
+	tab := p.tables.run(at, tableHead+2*spans)
 	clear(tab)
 	tab[1] = uint32(spans)
 	return at
@@ -47,7 +47,7 @@ func (p *postings) addToTable(t *term, u uint32) {
 		grown := p.table(at)
 		grown[0] = tab[0]
 		copy(grown[tableHead:], tab[tableHead:])
-		p.lists.release(t.at, len(tab))
+		p.tables.release(t.at, len(tab))
 		t.at, tab = at, grown
 	}
 	if c := tab.at(span); p.insert(&c, uint16(u)) {

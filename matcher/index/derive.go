@@ -61,9 +61,9 @@ func (f *derivation) count(half int) {
 // target is where a term's next ordinal goes. The pass over all postings touches one of them for each, wherever in memory
 // that is: so they are short, and hold all that the pass must know.
 type target struct {
-	at   uint32 // in the arena of lists, or among the ordinals of the tables
+	at   uint32 // among the ordinals of all terms that have several
 	kind kind
-	form uint8 // 0: one ordinal, 1: a list, 2: a table
+	one  bool // the term's only one: it goes into the term itself
 }
 
 // derive makes the postings from the forward store, by counting sort: users come in their order, and so each term's do. The
@@ -71,27 +71,28 @@ type target struct {
 func (f *derivation) derive() {
 	p, d := &f.x.postings, &f.x.terms
 	targets := [2][]target{make([]target, d.n), make([]target, d.n)}
-	long := uint32(0)
-	var tables []section
+	several := uint32(0)
+	var lists, tables []section
 	for id, first := range f.n[0] {
 		n, to := first+f.n[1][id], target{}
 		switch t := d.at(uint32(id)); {
 		case n == 0: // an id without term
 		case n == 1:
-			t.n, to = 1, target{0, t.kind, 0}
-		case n <= maxList:
-			t.at, t.n = p.lists.alloc(int(n)), uint16(n)
-			to = target{t.at, t.kind, 1}
+			t.n, to = 1, target{0, t.kind, true}
 		default:
-			tables = append(tables, section{uint32(id), long, long + n})
-			to = target{long, t.kind, 2}
-			long += n
+			to = target{several, t.kind, false}
+			s := section{uint32(id), several, several + n}
+			if several += n; n <= maxList && f.width <= listWidth {
+				lists = append(lists, s)
+			} else {
+				tables = append(tables, s)
+			}
 		}
 		targets[0][id] = to
 		to.at += first
 		targets[1][id] = to
 	}
-	ordinals := make([]uint32, long)
+	ordinals := make([]uint32, several)
 	var has [push.AttrSlots][]words
 	for i := range has {
 		has[i] = make([]words, (f.width+spanLen-1)/spanLen)
@@ -108,6 +109,9 @@ func (f *derivation) derive() {
 		all[u>>spanBits][u>>6&(spanWords-1)] |= 1 << (u & 63)
 	}
 	p.setWords(&f.x.users, all)
+	for _, s := range lists {
+		p.setList(d.at(s.id), ordinals[s.start:s.end])
+	}
 	for _, s := range tables {
 		t := d.at(s.id)
 		t.at, t.n = p.reserve(ordinals[s.start:s.end]), isTable
@@ -120,7 +124,7 @@ func (f *derivation) derive() {
 	})
 }
 
-// section is where among the ordinals those of a term stand that gets a table.
+// section is where among the ordinals those of a term stand that has several.
 type section struct{ id, start, end uint32 }
 
 // both does two halves of some work beside one another.
@@ -149,15 +153,11 @@ func (f *derivation) place(u uint32, targets []target, ordinals []uint32, has *[
 		if to.kind != tagKind {
 			has[to.kind][u>>spanBits][u>>6&(spanWords-1)] |= 1 << (u & 63)
 		}
-		switch to.form {
-		case 0:
+		if to.one {
 			f.x.terms.at(id).at = u
-		case 1:
-			f.x.postings.lists.chunks[to.at>>chunkBits][to.at&(chunkLen-1)] = u
-			to.at++
-		case 2:
-			ordinals[to.at] = u
-			to.at++
+			continue
 		}
+		ordinals[to.at] = u
+		to.at++
 	}
 }

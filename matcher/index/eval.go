@@ -109,7 +109,7 @@ func (e *evaluator) each(x *Index, n predicate.Node, do func(span int, s some)) 
 	case opTable:
 		spans = e.all.table.spans()
 	case opList:
-		spans = int(e.all.list[len(e.all.list)-1]>>spanBits) + 1
+		spans = e.all.list.span(e.all.list.len()-1) + 1
 	}
 	if root.op == opNone {
 		return
@@ -175,16 +175,15 @@ func (n *node) part(span int) []uint16 {
 	if n.span == span {
 		return n.now
 	}
-	i := 0
-	for i < len(n.list) && int(n.list[i]>>spanBits) < span {
+	i := n.from
+	for i < n.list.len() && n.list.span(i) < span {
 		i++
 	}
-	k := 0
-	for ; i < len(n.list) && int(n.list[i]>>spanBits) == span; i++ {
-		n.low[k] = uint16(n.list[i])
-		k++
+	end := i
+	for end < n.list.len() && n.list.span(end) == span {
+		end++
 	}
-	n.span, n.list, n.now = span, n.list[i:], n.low[:k]
+	n.span, n.from, n.now = span, end, n.list.low[i:end]
 	return n.now
 }
 

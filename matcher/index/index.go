@@ -5,7 +5,7 @@
 // # Layout
 //
 // A term is a tag, or a value of an attribute's slot. Most terms are rare and most postings belong to few terms, so a
-// term's postings have three forms: a single ordinal stands in the dictionary's entry, a few dozen are a sorted list in
+// term's postings have three forms: a single ordinal stands in the dictionary's entry, some dozens are a short list in
 // an arena, and more are a table with a container for each 65,536 ordinals: an array of their low halves in an arena, or
 // bits. A term that nobody has any more leaves nothing behind. Everybody, and for each slot those who have any value in
 // it, are kept as a term's postings are. Beside this inverted side stands the forward store: each user's own terms as ids,

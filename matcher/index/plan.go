@@ -29,13 +29,12 @@ type node struct {
 	leaves  int
 
 	table table
-	list  []uint32 // what comes in later spans
 
-	// Of a list, the part in one span.
+	list list
+	one  [2]uint16 // backs a list of one
 	span int
-	one  [1]uint32
-	low  [maxList]uint16
-	now  []uint16
+	from int      // of the list, what comes in later spans
+	now  []uint16 // what the list has in that span
 }
 
 // plan makes the nodes of one predicate.
@@ -58,7 +57,7 @@ func (p *plan) node(o op) *node {
 	}
 	n := p.nodes[p.used]
 	p.used++
-	n.op, n.kids, n.negated, n.most, n.leaves, n.table, n.list, n.span, n.now = o, nil, 0, 0, 1, nil, nil, -1, nil
+	n.op, n.kids, n.negated, n.most, n.leaves, n.table, n.list, n.span, n.from, n.now = o, nil, 0, 0, 1, nil, list{}, -1, 0, nil
 	return n
 }
 
@@ -75,7 +74,7 @@ func (p *plan) term(t *term) *node {
 	}
 	n := p.node(opList)
 	n.list = p.x.postings.list(t, &n.one)
-	n.most = len(n.list)
+	n.most = n.list.len()
 	return n
 }
 

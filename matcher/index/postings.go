@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// maxList is the longest list; one posting more makes a table. Up to here the containers of a table would take more
-	// than the list does.
-	maxList = 64
+	// maxList is the longest list; one posting more makes a table. A list is the shorter one up to twice as many, but it is
+	// written anew as a whole when it changes.
+	maxList = 128
 	// minTable is the fewest postings that a table keeps before it becomes a list again. It is far below maxList so that
 	// a term which wavers does not change form each time.
 	minTable = maxList / 2
@@ -23,26 +23,15 @@ const (
 )
 
 // postings are the ordinals of each term, in the form that suits their number. term.at is the one ordinal itself, or the
-// offset of a sorted list in the arena of lists, or of a table there: how many ordinals it has, of how many spans, and
+// offset of a list in the arena of arrays, or of a table in that of tables: how many ordinals it has, of how many spans, and
 // for each span a container.
 type postings struct {
-	lists  arena[uint32]
-	arrays arena[uint16]
-	blocks []*words // the bits of containers; nil where none is
-	freed  []uint32 // numbers of blocks to use again
+	tables arena[uint32]
+	arrays arena[uint16]               // lists too
+	few    [maxList + maxList/4]uint16 // scratch of who changes a list
+	blocks []*words                    // the bits of containers; nil where none is
+	freed  []uint32                    // numbers of blocks to use again
 	round  round
-}
-
-// list is the ordinals of a term that has no table. The arena's memory or not, it is only to be read.
-func (p *postings) list(t *term, one *[1]uint32) []uint32 {
-	switch t.n {
-	case 0:
-		return nil
-	case 1:
-		one[0] = t.at
-		return one[:]
-	}
-	return p.lists.run(t.at, int(t.n))
 }
 
 // len is how many ordinals a term has.
@@ -63,21 +52,7 @@ func (p *postings) add(t *term, u uint32) {
 		t.at, t.n = u, 1
 		return
 	}
-	var one [1]uint32
-	list := p.list(t, &one)
-	i, found := len(list), false
-	if list[i-1] >= u { // most often ordinals come in their order
-		i, found = slices.BinarySearch(list, u)
-	}
-	if found {
-		return
-	}
-	if len(list) == maxList {
-		p.promote(t, list, u)
-		return
-	}
-	p.resize(t, list, len(list)+1, i, i)
-	p.lists.run(t.at, int(t.n))[i] = u
+	p.addToList(t, u)
 }
 
 // remove takes an ordinal away from a term's, and says whether the term has any left.
@@ -94,54 +69,8 @@ func (p *postings) remove(t *term, u uint32) bool {
 		p.removeFromTable(t, u)
 		return true
 	}
-	list := p.lists.run(t.at, int(t.n))
-	if i, found := slices.BinarySearch(list, u); found {
-		p.resize(t, list, len(list)-1, i, i+1)
-	}
+	p.removeFromList(t, u)
 	return true
-}
-
-// resize gives the term's list the length n, keeping list[:keep] in front and list[rest:] at the end; what is between
-// is left for the caller to write.
-func (p *postings) resize(t *term, list []uint32, n, keep, rest int) {
-	old, was := t.at, len(list)
-	if n == 1 {
-		if keep == 0 {
-			t.at = list[rest]
-		} else {
-			t.at = list[0]
-		}
-		p.lists.release(old, was)
-		t.n = 1
-		return
-	}
-	_, from := sizeClass(was)
-	_, to := sizeClass(n)
-	if was > 1 && from == to {
-		whole := p.lists.run(old, max(was, n))
-		copy(whole[n-(was-rest):n], whole[rest:was])
-		t.n = uint16(n)
-		return
-	}
-	t.at = p.lists.alloc(n)
-	// The first chunk may have moved, but list still holds what it held.
-	fresh := p.lists.run(t.at, n)
-	copy(fresh, list[:keep])
-	copy(fresh[n-(was-rest):], list[rest:])
-	t.n = uint16(n)
-	if was > 1 {
-		p.lists.release(old, was)
-	}
-}
-
-// promote turns a full list into a table, with one ordinal more.
-func (p *postings) promote(t *term, list []uint32, u uint32) {
-	old := t.at
-	at := p.reserve(list)
-	p.fill(p.table(at), list)
-	p.lists.release(old, len(list))
-	t.at, t.n = at, isTable
-	p.addToTable(t, u)
 }
 
 // reserve makes a table with room for ascending ordinals, which fill writes to it.
@@ -200,7 +129,8 @@ func (p *postings) setWords(t *term, spans []words) {
 			n, last = n+some, i
 		}
 	}
-	if n > maxList {
+	few := n <= maxList && last < listSpans
+	if !few {
 		t.at, t.n = p.newTable(last+1), isTable
 		p.table(t.at)[0] = uint32(n)
 	}
@@ -210,7 +140,7 @@ func (p *postings) setWords(t *term, spans []words) {
 		var low [maxArray]uint16
 		switch {
 		case some == 0:
-		case n <= maxList:
+		case few:
 			w.array(low[:some])
 			for _, u := range low[:some] {
 				p.add(t, uint32(i)<<spanBits|uint32(u))
@@ -243,30 +173,8 @@ func (p *postings) freeBlock(at uint32) {
 	p.freed = append(p.freed, at)
 }
 
-// demote turns a table that has shrunk into a list.
-func (p *postings) demote(t *term) {
-	old := t.at
-	n := p.table(old).len()
-	at := p.lists.alloc(n)
-	into, tab := p.lists.run(at, n), p.table(old)
-	n = 0
-	for span := range tab.spans() {
-		c := tab.at(span)
-		if c.n == 0 {
-			continue
-		}
-		for _, low := range p.arrays.run(c.at, c.len()) {
-			into[n] = uint32(span)<<spanBits | uint32(low)
-			n++
-		}
-		p.arrays.release(c.at, c.len())
-	}
-	p.lists.release(old, len(tab))
-	t.at, t.n = at, uint16(n)
-}
-
 func (p *postings) bytes() int {
-	n := p.lists.bytes() + p.arrays.bytes() + cap(p.blocks)*8 + cap(p.freed)*4
+	n := p.tables.bytes() + p.arrays.bytes() + cap(p.blocks)*8 + cap(p.freed)*4
 	for _, b := range p.blocks {
 		if b != nil {
 			n += spanLen / 8
@@ -279,8 +187,11 @@ func (p *postings) bytes() int {
 func (p *postings) bitmap(t *term) *roaring.Bitmap {
 	b := roaring.New()
 	if t.n != isTable {
-		var one [1]uint32
-		b.AddMany(p.list(t, &one))
+		var one [2]uint16
+		l := p.list(t, &one)
+		for i := range l.len() {
+			b.Add(l.at(i))
+		}
 		return b
 	}
 	tab := p.table(t.at)

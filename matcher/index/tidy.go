@@ -20,16 +20,16 @@ func (r *round) piece(changes, n int) (first, end int, last bool) {
 	return first, r.next, r.next == n
 }
 
-// tidy goes on with vacating chunks of lists and arrays.
+// tidy goes on with vacating chunks of tables and arrays.
 func (p *postings) tidy(pages []*[termPage]term, changes int, sets []*term) {
 	if !p.round.on {
-		lists, arrays := p.lists.wasteful(), p.arrays.wasteful()
-		if !lists && !arrays {
+		tables, arrays := p.tables.wasteful(), p.arrays.wasteful()
+		if !tables && !arrays {
 			return
 		}
 		p.round = round{on: true}
-		if lists {
-			p.lists.vacate()
+		if tables {
+			p.tables.vacate()
 		}
 		if arrays {
 			p.arrays.vacate()
@@ -45,7 +45,7 @@ func (p *postings) tidy(pages []*[termPage]term, changes int, sets []*term) {
 	for _, t := range sets {
 		p.move(t)
 	}
-	p.lists.vacated()
+	p.tables.vacated()
 	p.arrays.vacated()
 	p.round = round{}
 }
@@ -61,9 +61,9 @@ func (p *postings) move(t *term) {
 				tab.set(span, c)
 			}
 		}
-		t.at = p.lists.moved(t.at, len(tab))
+		t.at = p.tables.moved(t.at, len(tab))
 	case t.n > 1:
-		t.at = p.lists.moved(t.at, int(t.n))
+		t.at = p.arrays.moved(t.at, listLen(int(t.n)))
 	}
 }
 
