@@ -44,24 +44,9 @@ const Slack = 128
 // List lays out the places that are set, as CopyArray does it. The room must be for all of them, and Slack.
 func List(to []byte, from *Words) { list(to, from) }
 
-// Add sets the places of an ascending array. It goes through the array in four parts beside one another: neighbours are often of one
-// word, where each would wait until the one before it is written.
-func Add(to *Words, array []uint16) {
-	n := len(array) / 4
-	a, b, c, d := array[:n], array[n:2*n], array[2*n:3*n], array[3*n:]
-	for i, u := range a {
-		to[u>>6] |= 1 << (u & 63)
-		v := b[i]
-		to[v>>6] |= 1 << (v & 63)
-		w := c[i]
-		to[w>>6] |= 1 << (w & 63)
-		x := d[i]
-		to[x>>6] |= 1 << (x & 63)
-	}
-	for _, u := range d[n:] {
-		to[u>>6] |= 1 << (u & 63)
-	}
-}
+// Add sets the places of an ascending array. It goes through the array in four parts beside one another: neighbours are often of
+// one word, where each would wait until the one before it is written.
+func Add(to *Words, array []uint16) { add(to, array) }
 
 // Remove clears the places of an ascending array, as Add sets them.
 func Remove(to *Words, array []uint16) {
@@ -78,6 +63,23 @@ func Remove(to *Words, array []uint16) {
 	}
 	for _, u := range d[n:] {
 		to[u>>6] &^= 1 << (u & 63)
+	}
+}
+
+func plainAdd(to *Words, array []uint16) {
+	n := len(array) / 4
+	a, b, c, d := array[:n], array[n:2*n], array[2*n:3*n], array[3*n:]
+	for i, u := range a {
+		to[u>>6] |= 1 << (u & 63)
+		v := b[i]
+		to[v>>6] |= 1 << (v & 63)
+		w := c[i]
+		to[w>>6] |= 1 << (w & 63)
+		x := d[i]
+		to[x>>6] |= 1 << (x & 63)
+	}
+	for _, u := range d[n:] {
+		to[u>>6] |= 1 << (u & 63)
 	}
 }
 

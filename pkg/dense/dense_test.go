@@ -124,6 +124,10 @@ func check(t *testing.T, a, b *Words) {
 	if Add(&over, list); over != or {
 		t.Fatal("Add is something else than Or")
 	}
+	over = *b
+	if plainAdd(&over, list); over != or {
+		t.Fatal("plain: Add is something else than Or")
+	}
 	over = *a
 	if Remove(&over, places(b)); over != less {
 		t.Fatal("Remove is something else than AndNot")

@@ -10,3 +10,4 @@ func copyWords(to *[Bytes]byte, from *Words) (set, runs int) { return plainCopy(
 func arrayRuns(array []uint16) int                           { return plainRuns(array) }
 func copyArray(to []byte, array []uint16)                    { plainArray(to, array) }
 func list(to []byte, from *Words)                            { plainList(to, from) }
+func add(to *Words, array []uint16)                          { plainAdd(to, array) }

@@ -9,7 +9,7 @@ import (
 // What the processor has, of what is used in vector_amd64.s. The machine's system must save the registers, too: that is
 // in what cpu says.
 var (
-	has256 = cpu.X86.HasAVX2
+	has256 = cpu.X86.HasAVX2 && cpu.X86.HasBMI2
 	has512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VPOPCNTDQ && cpu.X86.HasAVX512VBMI2
 )
 
@@ -34,6 +34,11 @@ func breaks512(first *uint16, n int) int
 //
 //go:noescape
 func list512(to, last *byte, from *Words) bool
+
+// addQuarters sets 4n places, n > 0.
+//
+//go:noescape
+func addQuarters(to *Words, first *uint16, n int)
 
 func or(to, a, b *Words) {
 	if has256 {
@@ -88,4 +93,12 @@ func list(to []byte, from *Words) {
 	if !list512(&to[0], &to[len(to)-Slack], from) {
 		panic("there is no room for the places that are set")
 	}
+}
+
+func add(to *Words, array []uint16) {
+	if n := len(array) / 4; has256 && n > 0 {
+		addQuarters(to, &array[0], n)
+		array = array[4*n:]
+	}
+	plainAdd(to, array)
 }
