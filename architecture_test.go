@@ -27,7 +27,8 @@ var rooms = map[string][]string{
 
 	"pkg/predicate": {},
 	"pkg/push":      {},
-	"pkg/wire":      {"pkg/push"},
+	"pkg/dense":     {},
+	"pkg/wire":      {"pkg/push", "pkg/dense"},
 	"pkg/usersig":   {"pkg/push"},
 	"pkg/client":    {"pkg/push", "pkg/wire", "pkg/usersig"},
 	"pkg/tracing":   {"pkg/push", "pkg/wire"},
@@ -36,7 +37,7 @@ var rooms = map[string][]string{
 	"pkg/history":   {"pkg/predicate", "pkg/push", "pkg/wire", "pkg/broker", "pkg/directory"},
 
 	"ingest":  {"pkg/predicate", "pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/history", "pkg/usersig", "pkg/tracing"},
-	"matcher": {"pkg/predicate", "pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/tracing"},
+	"matcher": {"pkg/predicate", "pkg/push", "pkg/dense", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/tracing"},
 	"deliver": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/usersig", "pkg/tracing"},
 	"offline": {"pkg/push", "pkg/wire", "pkg/broker", "pkg/directory", "pkg/history", "pkg/tracing"},
 

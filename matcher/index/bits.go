@@ -1,43 +1,28 @@
 package index
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/carillon-push/carillon/pkg/dense"
+)
 
 // A span is 65,536 consecutive ordinals: what is evaluated at a time, as 8 KiB of bits stay in the first cache through a
 // whole predicate, and what a container of roaring's format holds.
 const (
 	spanBits  = 16
-	spanLen   = 1 << spanBits
+	spanLen   = dense.Places
 	spanWords = spanLen / 64
 )
 
 // words are a span as bits.
 type words [spanWords]uint64
 
-func (w *words) or(a, b *words) {
-	for i := 0; i < spanWords; i += 4 {
-		w[i] = a[i] | b[i]
-		w[i+1] = a[i+1] | b[i+1]
-		w[i+2] = a[i+2] | b[i+2]
-		w[i+3] = a[i+3] | b[i+3]
-	}
-}
+func (w *words) or(a, b *words) { dense.Or((*dense.Words)(w), (*dense.Words)(a), (*dense.Words)(b)) }
 
-func (w *words) and(a, b *words) {
-	for i := 0; i < spanWords; i += 4 {
-		w[i] = a[i] & b[i]
-		w[i+1] = a[i+1] & b[i+1]
-		w[i+2] = a[i+2] & b[i+2]
-		w[i+3] = a[i+3] & b[i+3]
-	}
-}
+func (w *words) and(a, b *words) { dense.And((*dense.Words)(w), (*dense.Words)(a), (*dense.Words)(b)) }
 
 func (w *words) andNot(a, b *words) {
-	for i := 0; i < spanWords; i += 4 {
-		w[i] = a[i] &^ b[i]
-		w[i+1] = a[i+1] &^ b[i+1]
-		w[i+2] = a[i+2] &^ b[i+2]
-		w[i+3] = a[i+3] &^ b[i+3]
-	}
+	dense.AndNot((*dense.Words)(w), (*dense.Words)(a), (*dense.Words)(b))
 }
 
 func (w *words) count() int {
@@ -49,17 +34,9 @@ func (w *words) count() int {
 }
 
 // add sets the bits of an array, and remove clears them.
-func (w *words) add(array []uint16) {
-	for _, u := range array {
-		w[u>>6] |= 1 << (u & 63)
-	}
-}
+func (w *words) add(array []uint16) { dense.Add((*dense.Words)(w), array) }
 
-func (w *words) remove(array []uint16) {
-	for _, u := range array {
-		w[u>>6] &^= 1 << (u & 63)
-	}
-}
+func (w *words) remove(array []uint16) { dense.Remove((*dense.Words)(w), array) }
 
 func (w *words) has(u uint16) bool { return w[u>>6]>>(u&63)&1 != 0 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 
+	"github.com/carillon-push/carillon/pkg/dense"
 	"github.com/carillon-push/carillon/pkg/predicate"
 	"github.com/carillon-push/carillon/pkg/wire"
 )
@@ -17,8 +18,9 @@ import (
 func (x *Index) Eval(n predicate.Node) *roaring.Bitmap {
 	e := evaluators.Get().(*evaluator)
 	defer evaluators.Put(e)
-	e.layout(x, n)
-	e.data = e.out.Append(e.data[:0])
+	root, spans := e.open(x, n)
+	e.data = e.layout(root, spans, e.data[:0])
+	x.mu.RUnlock()
 	b := roaring.New()
 	if _, err := b.ReadFrom(bytes.NewReader(e.data)); err != nil {
 		panic(fmt.Sprintf("a layout of our own cannot be read: %v", err)) // tests hold that it can
@@ -31,32 +33,51 @@ func (x *Index) Eval(n predicate.Node) *roaring.Bitmap {
 func (x *Index) Append(data []byte, n predicate.Node) (_ []byte, users uint64) {
 	e := evaluators.Get().(*evaluator)
 	defer evaluators.Put(e)
-	e.layout(x, n)
-	return e.out.Append(data), uint64(e.out.Users())
+	root, spans := e.open(x, n)
+	defer x.mu.RUnlock()
+	most := wire.MaxBitmap(spans)
+	if cap(data)-len(data) >= most {
+		data = e.layout(root, spans, data)
+		return data, uint64(e.out.Users())
+	}
+	e.data = e.layout(root, spans, e.data[:0])
+	room := len(e.data)
+	if 2*room > most { // what comes next may be written into it at once
+		room = most
+	}
+	if cap(data)-len(data) < room {
+		data = append(make([]byte, 0, len(data)+room), data...)
+	}
+	return append(data, e.data...), uint64(e.out.Users())
 }
 
 // Count is how many users the condition holds for.
 func (x *Index) Count(n predicate.Node) uint64 {
 	e := evaluators.Get().(*evaluator)
 	defer evaluators.Put(e)
+	root, spans := e.open(x, n)
+	defer x.mu.RUnlock()
 	users := 0
-	e.each(x, n, func(_ int, s some) { users += s.len() })
+	e.each(root, spans, func(_ int, s some) { users += s.len() })
 	return uint64(users)
 }
 
-// layout writes to out for whom the condition holds.
-func (e *evaluator) layout(x *Index, n predicate.Node) {
-	e.out.Reset()
-	e.each(x, n, func(span int, s some) {
+// layout appends to data for whom what was opened holds.
+func (e *evaluator) layout(root *node, spans int, data []byte) []byte {
+	e.out.Begin(data, spans)
+	e.each(root, spans, func(span int, s some) {
 		switch {
 		case s.full():
 			e.out.Full(uint16(span))
 		case s.words != nil:
-			e.out.Words(uint16(span), (*[spanWords]uint64)(s.words), s.len())
+			e.out.Words(uint16(span), (*dense.Words)(s.words))
+		case s.rest:
+			e.out.Rest(uint16(span), s.array)
 		default:
 			e.out.Array(uint16(span), s.array)
 		}
 	})
+	return e.out.End()
 }
 
 // evaluators are used again, so that an evaluation allocates nothing but its result.
@@ -78,6 +99,7 @@ type some struct {
 	array []uint16
 	n     int  // of words: how many, or -1 when they were not counted
 	own   bool // the words are scratch
+	rest  bool // it is all of the span but the array
 }
 
 // empty may say false of words that were not counted.
@@ -87,6 +109,8 @@ func (s *some) full() bool { return s.n == spanLen }
 
 func (s *some) len() int {
 	switch {
+	case s.rest:
+		return spanLen - len(s.array)
 	case s.words == nil:
 		return len(s.array)
 	case s.n < 0:
@@ -95,31 +119,48 @@ func (s *some) len() int {
 	return s.n
 }
 
-// each calls do for the spans in their order, with who there the condition holds for; what it is given is good only within
-// the call. It holds the index for reading.
-func (e *evaluator) each(x *Index, n predicate.Node, do func(span int, s some)) {
+// open holds the index for reading, and gives what is to be evaluated in how many spans.
+func (e *evaluator) open(x *Index, n predicate.Node) (root *node, spans int) {
 	x.read()
-	defer x.mu.RUnlock()
 	x.names.RLock()
 	e.reset(x)
-	root := e.make(n)
+	root = e.make(n)
 	x.names.RUnlock()
-	spans := 0
-	switch e.all.op {
-	case opTable:
+	switch {
+	case root.op == opNone:
+	case e.all.op == opTable:
 		spans = e.all.table.spans()
-	case opList:
+	case e.all.op == opList:
 		spans = e.all.list.span(e.all.list.len()-1) + 1
 	}
-	if root.op == opNone {
-		return
-	}
+	return root, spans
+}
+
+// each calls do for the spans in their order, with who there the condition holds for; what it is given is good only within
+// the call.
+func (e *evaluator) each(root *node, spans int, do func(span int, s some)) {
 	for span := range spans {
 		e.top, e.room = 0, e.room[:0]
-		if s := e.eval(root, span); !s.empty() {
+		if s := e.result(root, span); !s.empty() {
 			do(span, s)
 		}
 	}
+}
+
+// result is eval for the whole condition. Only it gives a rest: nothing is to be made of it.
+func (e *evaluator) result(root *node, span int) some {
+	if root.op != opNot {
+		return e.eval(root, span)
+	}
+	all := e.eval(e.all, span)
+	if !all.full() {
+		return e.minus(all, root.kids[0], span)
+	}
+	less := e.eval(root.kids[0], span)
+	if less.words == nil && !less.empty() {
+		return some{array: less.array, rest: true}
+	}
+	return e.less(all, less, 0)
 }
 
 // block is scratch for bits, whatever they are. It is free again when top is set back.
@@ -158,11 +199,21 @@ func (e *evaluator) eval(n *node, span int) some {
 	return some{}
 }
 
+// everywhere are the words of every full span, as one that is asked for often is in a cache.
+var everywhere = func() (w words) {
+	for i := range w {
+		w[i] = ^uint64(0)
+	}
+	return w
+}()
+
 func (e *evaluator) content(n *node, span int) some {
 	c := n.table.at(span)
 	switch p := &e.x.postings; {
 	case c.n == 0:
 		return some{}
+	case c.len() == spanLen:
+		return some{words: &everywhere, n: spanLen}
 	case c.n&isWords != 0:
 		return some{words: p.blocks[c.at], n: c.len()}
 	default:
@@ -279,7 +330,11 @@ func (e *evaluator) minus(cur some, n *node, span int) some {
 		return e.probe(cur, n, span, false)
 	}
 	mark := e.top
-	less := e.eval(n, span)
+	return e.less(cur, e.eval(n, span), mark)
+}
+
+// less takes away from cur what was computed after mark.
+func (e *evaluator) less(cur, less some, mark int) some {
 	switch {
 	case less.empty():
 		e.top = mark
@@ -298,24 +353,11 @@ func (e *evaluator) minus(cur some, n *node, span int) some {
 		into.andNot(cur.words, less.words)
 		return some{words: into, n: -1, own: true}
 	}
-	left := cur.n
-	if left >= 0 {
-		left -= e.hits(cur, less.array)
-	}
 	if !cur.own {
 		*into = *cur.words
 	}
 	into.remove(less.array)
-	return some{words: into, n: left, own: true}
-}
-
-// hits is how many of an array are in the words.
-func (e *evaluator) hits(cur some, array []uint16) int {
-	n := 0
-	for _, u := range array {
-		n += int(cur.words[u>>6] >> (u & 63) & 1)
-	}
-	return n
+	return some{words: into, n: -1, own: true}
 }
 
 // or joins arrays as long as they are short, and then writes the rest into bits.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"testing"
 
@@ -25,8 +26,16 @@ func piecesOf(w *BitmapWriter, b *roaring.Bitmap, asWords bool) {
 		switch {
 		case n == 1<<16 && key%2 == 0:
 			w.Full(uint16(key))
+		case n > 1<<15 && key%2 == 0:
+			var rest []uint16
+			for u := range 1 << 16 {
+				if words[u/64]>>(u%64)&1 == 0 {
+					rest = append(rest, uint16(u))
+				}
+			}
+			w.Rest(uint16(key), rest)
 		case asWords:
-			w.Words(uint16(key), &words, n)
+			w.Words(uint16(key), &words)
 		default:
 			w.Array(uint16(key), places)
 		}
@@ -77,11 +86,16 @@ func TestBitmapWriterAgainstRoaring(t *testing.T) {
 		optimal.RunOptimize()
 		want := must(optimal.ToBytes())
 		var w BitmapWriter
+		w.Begin(nil, 3)
 		piecesOf(&w, roaring.BitmapOf(1, 2, 3), true)
+		w.End()
 		for _, asWords := range []bool{false, true} {
-			w.Reset()
+			w.Begin([]byte("before"), 32)
 			piecesOf(&w, set, asWords)
-			data := w.Append([]byte("before"))[6:]
+			data, whole := bytes.CutPrefix(w.End(), []byte("before"))
+			if !whole {
+				t.Fatal("what was there before is not")
+			}
 			if uint64(w.Users()) != set.GetCardinality() {
 				t.Fatalf("%d users, want %d", w.Users(), set.GetCardinality())
 			}
@@ -106,11 +120,12 @@ func TestBitmapWriterDoesNotAllocate(t *testing.T) {
 	places := []uint16{1, 2, 3, 9}
 	into := make([]byte, 0, 1<<16)
 	if n := testing.AllocsPerRun(100, func() {
-		w.Reset()
+		w.Begin(into[:0], 4)
 		w.Array(0, places)
-		w.Words(1, &words, 8*1024)
+		w.Words(1, &words)
 		w.Full(2)
-		into = w.Append(into[:0])
+		w.Rest(3, places)
+		into = w.End()
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
