@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -19,8 +20,12 @@ import (
 	"github.com/carillon-push/carillon/pkg/wire"
 )
 
-// maxBatch is how many updates share one write lock of the index.
-const maxBatch = 64
+const (
+	// maxBatch is how many updates share one write lock of the index.
+	maxBatch = 64
+	// maxBuild is how many a builder, which has no lock, takes at once.
+	maxBuild = 256
+)
 
 // shard matches the pushes of one shard while it is held.
 type shard struct {
@@ -35,20 +40,31 @@ type shard struct {
 	snap  snapshot // of the goroutine that loads it and then writes them
 
 	// Of the fold alone.
-	build   *index.Builder // while a log is read of which there is no snapshot; then nil, and what it built is the index
-	batch   []index.Update
-	records []push.Record // backs the batch
-	caught  chan struct{} // closed when the log has been read
+	build  *index.Builder // while a log is read of which there is no snapshot; then nil, and what it built is the index
+	built  sync.WaitGroup // of the batch that the builder takes while the next one is read
+	batch  batch
+	spare  batch         // the builder's, or free
+	caught chan struct{} // closed when the log has been read
 
 	room []byte // of the last audience, for the next one; of match alone
 
 	waiting chan struct{} // a slot for each count that waits for the fold, see count.go
 }
 
+// batch is updates that are applied together.
+type batch struct {
+	updates []index.Update
+	records []push.Record // of the updates, each in its place
+}
+
+func newBatch(most int) batch {
+	return batch{make([]index.Update, 0, most), make([]push.Record, 0, most)}
+}
+
 func newShard(m *Matcher, h *broker.Hold) *shard {
 	return &shard{
 		m: m, hold: h, app: h.App, id: h.Shard, log: m.log.With("app", h.App, "shard", h.Shard), index: index.New(),
-		records: make([]push.Record, 0, maxBatch), caught: make(chan struct{}),
+		batch: newBatch(maxBatch), caught: make(chan struct{}),
 		waiting: make(chan struct{}, maxWaiting),
 	}
 }
@@ -57,6 +73,7 @@ func newShard(m *Matcher, h *broker.Hold) *shard {
 // from a matcher that has.
 func (s *shard) run(ctx context.Context) error {
 	begin := time.Now()
+	defer s.built.Wait()
 	folded := s.load(ctx)
 	s.at.Advance(folded)
 	g, ctx := errgroup.WithContext(ctx)
@@ -109,7 +126,7 @@ func (s *shard) fold(m *broker.Message) error {
 			s.log.Error("a user record cannot be read; until it is written again its user matches as before, and nothing after a restart", "subject", m.Subject, "seq", m.Seq, "err", err)
 		}
 	}
-	if len(s.batch) == maxBatch || m.More == 0 || wire.IsPushSubject(m.Subject) {
+	if len(s.batch.updates) == cap(s.batch.updates) || m.More == 0 || wire.IsPushSubject(m.Subject) {
 		s.apply()
 		s.at.Advance(m.Seq)
 	}
@@ -125,26 +142,40 @@ func (s *shard) gather(m *broker.Message) error {
 	if err != nil {
 		return err
 	}
-	s.records = append(s.records, rec)
-	s.batch = append(s.batch, index.Update{Local: s.m.b.Sharding().Local(ordinal), Record: &s.records[len(s.records)-1]})
+	b := &s.batch
+	b.records = append(b.records, rec)
+	b.updates = append(b.updates, index.Update{Local: s.m.b.Sharding().Local(ordinal), Record: &b.records[len(b.records)-1]})
 	return nil
+}
+
+// builds says that the log is read from its beginning: what it says is given to a builder.
+func (s *shard) builds() {
+	s.snap, s.build = snapshot{}, index.NewBuilder(s.m.b.Sharding().Width())
+	s.batch, s.spare = newBatch(maxBuild), newBatch(maxBuild)
 }
 
 // caughtUp ends the reading of the log's past.
 func (s *shard) caughtUp() {
 	if s.build != nil {
+		s.built.Wait()
 		s.index, s.build = s.build.Index(), nil
+		s.batch, s.spare = newBatch(maxBatch), batch{}
 	}
 }
 
+// apply applies the batch; a builder does so while the next one is read. Nobody asks the index before the past has been
+// read, and a process that ends then begins anew.
 func (s *shard) apply() {
+	s.m.metrics.updates.Add(float64(len(s.batch.updates)))
 	if s.build != nil {
-		s.build.ApplyBatch(s.batch)
+		s.built.Wait()
+		updates := s.batch.updates
+		s.built.Go(func() { s.build.ApplyBatch(updates) })
+		s.batch, s.spare = s.spare, s.batch
 	} else {
-		s.index.ApplyBatch(s.batch)
+		s.index.ApplyBatch(s.batch.updates)
 	}
-	s.m.metrics.updates.Add(float64(len(s.batch)))
-	s.batch, s.records = s.batch[:0], s.records[:0]
+	s.batch.updates, s.batch.records = s.batch.updates[:0], s.batch.records[:0]
 }
 
 // match publishes the audience of one push.

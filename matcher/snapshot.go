@@ -51,7 +51,7 @@ func (s *shard) load(ctx context.Context) uint64 {
 	}
 	s.m.metrics.snapshots.WithLabelValues(result).Inc()
 	if err != nil {
-		s.snap, s.build = snapshot{}, index.NewBuilder(s.m.b.Sharding().Width())
+		s.builds()
 		if result != resultAbsent && ctx.Err() == nil {
 			s.log.Warn("the snapshot of the index cannot be used; reading the whole log instead", "err", err)
 		}

@@ -211,7 +211,7 @@ func TestSnapshotsWhileRecordsChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := h.folded(0)
-	s := &shard{m: m, app: app, index: x, records: make([]push.Record, 0, maxBatch)}
+	s := &shard{m: m, app: app, index: x, batch: newBatch(maxBatch)}
 	if err := h.b.Fold(t.Context(), broker.FoldConfig{
 		Stream: wire.UsersStream(app, 0), Start: place.Folded + 1, StopWhenRead: true, Handle: s.fold,
 	}); err != nil {
