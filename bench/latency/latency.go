@@ -25,7 +25,7 @@ type Options struct {
 }
 
 // Default measures for about a minute.
-func Default() Options { return Options{Sessions: 10_000, Pushes: 60, Repeats: 3} }
+func Default() Options { return Options{Sessions: 10_000, Pushes: 200, Repeats: 3} }
 
 // Short is a run for tests; what it measures means nothing.
 func Short() Options { return Options{Sessions: 20, Pushes: 6, Repeats: 1} }
