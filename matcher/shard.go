@@ -154,8 +154,10 @@ func (s *shard) builds() {
 	s.batch, s.spare = newBatch(maxBuild), newBatch(maxBuild)
 }
 
-// caughtUp ends the reading of the log's past.
+// caughtUp ends the reading of the log's past. What has gathered may wait for more that are no longer there: the log's last
+// messages can be deleted while it is read.
 func (s *shard) caughtUp() {
+	s.apply()
 	if s.build != nil {
 		s.built.Wait()
 		s.index, s.build = s.build.Index(), nil
@@ -166,6 +168,9 @@ func (s *shard) caughtUp() {
 // apply applies the batch; a builder does so while the next one is read. Nobody asks the index before the past has been
 // read, and a process that ends then begins anew.
 func (s *shard) apply() {
+	if len(s.batch.updates) == 0 {
+		return
+	}
 	s.m.metrics.updates.Add(float64(len(s.batch.updates)))
 	if s.build != nil {
 		s.built.Wait()
