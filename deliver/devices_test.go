@@ -151,6 +151,8 @@ func TestALogoutIsConfirmedOnceTheDeviceIsForgotten(t *testing.T) {
 	if n := len(g.sessions(testApp, g.b.Sharding().Ordinal(0, at["u"]))); n != 0 {
 		t.Errorf("the account has %d sessions after its logout", n)
 	}
+	u.text(`{"t":"logout"}`)
+	u.sync() // what is repeated confirms nothing
 	close(goOn)
 	if c := u.code(); c != wire.CloseDraining {
 		t.Errorf("a logout that failed was closed with %d", c)

@@ -179,6 +179,17 @@ func (s *shard) join(se *session, device string, limit int) (dispatched uint64, 
 	return s.dispatched, surplus
 }
 
+// has says whether a session has joined and not left.
+func (s *shard) has(se *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.sessions[se.local]
+	for o != nil && o != se {
+		o = o.next
+	}
+	return o != nil
+}
+
 // leave takes a session out; one that has left already is no error.
 func (s *shard) leave(se *session) {
 	s.mu.Lock()

@@ -146,10 +146,14 @@ func (s *session) OnMessage(data []byte) error {
 	switch f.Type {
 	case wire.FrameAck, wire.FrameOpened:
 		s.shard.d.acknowledge(s.shard, s.local, f.Seqs, f.Type == wire.FrameOpened)
-	case wire.FrameDevice:
-		s.device(f)
-	case wire.FrameLogout:
-		s.logout()
+	case wire.FrameDevice, wire.FrameLogout:
+		switch {
+		case !s.shard.has(s): // it has logged out, or is being closed: nothing more is taken from it
+		case f.Type == wire.FrameDevice:
+			s.device(f)
+		default:
+			s.logout()
+		}
 	}
 	return nil
 }
