@@ -163,10 +163,14 @@ func TestReplayCrashAtEveryStep(t *testing.T) {
 			had := h.receive(0, first, users)
 			again := h.about(push.Push{Again: first})
 			died, step := make(chan struct{}), 0
+			begin := "before publish " + wire.AudienceSubject(app, 0, again)
 			var mu sync.Mutex
-			_, stop = h.run(h.b.Faulty(func(string) error {
+			_, stop = h.run(h.b.Faulty(func(operation string) error {
 				mu.Lock()
 				defer mu.Unlock()
+				if step == 0 && operation != begin { // the first matcher may have ended before the first push was done
+					return nil
+				}
 				if step++; step <= n {
 					return nil
 				}
