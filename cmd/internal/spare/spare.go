@@ -20,7 +20,7 @@ const (
 	// away is how far the next collection is away, at least, while there is little to do.
 	away = 20 * time.Second
 	// worth is what must be free before it is given back, in bytes.
-	worth = 4 << 20
+	worth = 1 << 20
 	// collections that the work itself must have asked for since the last one that was made for this: it never costs more
 	// than half as much again.
 	collections = 2
