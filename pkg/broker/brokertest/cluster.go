@@ -3,6 +3,7 @@ package brokertest
 import (
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -56,17 +57,24 @@ func Configs(t testing.TB, n int) []broker.Config {
 	return configs
 }
 
-// addresses are free ones of the loopback interface. They are taken between their being found and their being used only by
-// accident.
+// The ports of addresses lie below those that systems give to outgoing connections, which would take one between its being
+// found and its being used: servers of a cluster call each other again and again until all are there.
+const (
+	firstPort = 10_000
+	lastPort  = 32_767
+)
+
+// addresses are free ones of the loopback interface, drawn so that tests beside each other seldom draw the same.
 func addresses(t testing.TB, n int) (found []string) {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	for tries := 0; len(found) < n; tries++ {
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", firstPort+rand.IntN(lastPort-firstPort+1)))
+		if err == nil {
+			defer l.Close()
+			found = append(found, l.Addr().String())
+		} else if tries > 100*n {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		found = append(found, l.Addr().String())
 	}
 	return found
 }
